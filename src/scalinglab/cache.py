@@ -1,0 +1,87 @@
+"""The DVC cache, as the one driver process uses it: record finished stages, restore what the cache holds.
+
+This is the only module that touches DVC's Python API. `index.graph`, the run cache and `dump_stages` are semi-public:
+tests/test_cache.py holds them to what is needed here.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo, lock_repo
+from dvc.repo.reproduce import plan_repro
+from dvc.stage import PipelineStage
+from dvc.stage.cache import RunCacheNotFoundError
+from dvc.stage.serialize import to_single_stage_lockfile
+
+from scalinglab import files
+from scalinglab.errors import UserError
+
+
+@contextmanager
+def opened() -> Iterator["Cache"]:
+    """The repository's cache, locked until the end of the block; waits while another process holds the lock.
+
+    Raises UserError outside a DVC repository, and where DVC cannot read or write its files.
+    """
+    logging.getLogger("dvc").setLevel(logging.ERROR)
+    logging.getLogger("dvc_data").setLevel(logging.ERROR)
+    try:
+        with Repo(".", _wait_for_lock=True) as repo, lock_repo(repo):
+            yield Cache(repo)
+    except DvcException as error:
+        raise UserError(f"DVC: {error}; `dvc doctor` and `dvc status` tell more") from error
+
+
+class Cache:
+    """Stages are named as DVC names them, `anneal@d64-1M`."""
+
+    def __init__(self, repo: Repo) -> None:
+        self._repo = repo
+        self._stages = [stage for stage in plan_repro(repo.index.graph) if isinstance(stage, PipelineStage)]
+
+    def restore(self, note: Callable[[str], None] = lambda name: None) -> list[str]:
+        """Check out, upstream first, every changed stage whose result for the present inputs is cached."""
+        restored = []
+        for stage in self._stages:
+            if not all(dep.exists for dep in stage.deps) or not stage.changed():
+                continue
+            try:
+                self._repo.stage_cache.restore(stage)
+            except (RunCacheNotFoundError, DvcException):
+                continue
+            stage.save(run_cache=False)
+            restored.append(stage)
+            note(stage.addressing)
+        self._dump(restored)
+        return [stage.addressing for stage in restored]
+
+    def record(self, names: set[str]) -> None:
+        """Store the outputs of finished stages and write them to dvc.lock, all in one go.
+
+        Without relinking: new links would get new time stamps, and Snakemake would take them for new results.
+        """
+        finished = [stage for stage in self._stages if stage.addressing in names]
+        for stage in finished:
+            stage.save()
+            stage.commit(relink=False)
+        self._dump(finished)
+
+    def valid(self) -> dict[str, str]:
+        """Digest of the lock entry of every stage that is up to date, all stages before it included."""
+        digests: dict[str, str] = {}
+        graph = self._repo.index.graph
+        for stage in self._stages:
+            if all(before.addressing in digests for before in graph.successors(stage)) and not stage.changed():
+                digests[stage.addressing] = files.digest(_entry(stage))
+        return digests
+
+    def _dump(self, stages: list[PipelineStage]) -> None:
+        if stages:
+            stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
+
+
+def _entry(stage: PipelineStage) -> dict[str, Any]:
+    return dict(to_single_stage_lockfile(stage))

@@ -1,0 +1,293 @@
+"""The study as frozen dataclasses, built once from params.yaml and checked there.
+
+Unknown keys and bad values become one-line errors that name the value and the fix. The meaning, unit and range of
+each knob is documented where users meet it: beside its value in presets/*.yaml.
+"""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from scalinglab.errors import UserError
+
+STRICT = ConfigDict(extra="forbid")
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+
+SIZE = re.compile(r"d(?P<width>\d+)(s(?P<seed>\d+))?")
+BUDGET = re.compile(r"(?P<count>\d+)(?P<unit>[kMG]?)")
+START = "init"  # the label of a trunk before its first token
+
+
+def width_of(size: str) -> int:
+    """Model width of a size label: `d64` and its replica `d64s1` have width 64."""
+    match = SIZE.fullmatch(size)
+    if not match:
+        raise UserError(f"size {size!r} is not a width such as d64, or d64s1 for its replica with seed 1")
+    return int(match["width"])
+
+
+def seed_of(size: str) -> int:
+    """Seed offset of a size label: 0 for `d64`, 1 for `d64s1`."""
+    match = SIZE.fullmatch(size)
+    return int(match["seed"] or 0) if match else 0
+
+
+def tokens_of(budget: str) -> int:
+    """Tokens of a budget label: `400k` is 400,000."""
+    match = BUDGET.fullmatch(budget)
+    if not match or not int(match["count"]):
+        raise UserError(f"budget {budget!r} is not a number of tokens such as 400k, 2M or 1G")
+    return int(match["count"]) * {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}[match["unit"]]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Source:
+    """One place that text comes from; which fields apply depends on `kind` (see corpus/sources.py)."""
+
+    name: Name
+    kind: Literal["installed", "url", "local", "hf"]
+    distributions: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ("**/*.py",)
+    path: str = ""
+    url: str = ""
+    sha256: str = ""
+    max_bytes: PositiveInt = 100_000_000
+    mirror: str = ""
+    dataset: str = ""
+    subset: str = ""
+    split: str = "train"
+    field: str = "text"
+    encoding_errors: Literal["error", "skip", "replace"] = "error"
+
+
+@dataclass(frozen=True, config=STRICT)
+class Download:
+    sources: Annotated[tuple[Source, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Clean:
+    min_chars: PositiveInt
+    max_chars: PositiveInt
+    max_line_chars: PositiveInt
+    min_alpha_share: Share
+    near_duplicate_jaccard: Annotated[float, Field(gt=0, le=1)]
+    shingle_words: PositiveInt
+    minhash_permutations: Annotated[int, Field(ge=16)]
+    validation_share: Annotated[float, Field(gt=0, lt=0.5)]
+    decontaminate_words: PositiveInt
+    decontaminate_share: Share
+    sample_share: Annotated[float, Field(gt=0, le=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Tokenizer:
+    vocab_size: Annotated[int, Field(ge=300, le=65_000)]
+    skill_symbols: Annotated[int, Field(ge=0, le=512)]
+    sample_bytes: PositiveInt
+
+
+@dataclass(frozen=True, config=STRICT)
+class Mixture:
+    seq_len: Annotated[int, Field(ge=8)]
+    skill_share: Annotated[float, Field(ge=0, lt=1)]
+    skill_loss: Literal["answers", "all"]
+    skills: tuple[str, ...]
+    validation_tokens: PositiveInt
+    repeat: PositiveInt
+
+
+@dataclass(frozen=True, config=STRICT)
+class Model:
+    aspect: PositiveInt
+    min_layers: PositiveInt
+    head_dim: Annotated[int, Field(ge=2, multiple_of=2)]
+    kv_groups: PositiveInt
+    ff_ratio: PositiveFloat
+    norm: str
+    position: str
+    attention: str
+    feed_forward: str
+    token_shift: bool
+    tied_head: bool
+    rope_theta: PositiveFloat
+
+
+@dataclass(frozen=True, config=STRICT)
+class Training:
+    batch_tokens: PositiveInt
+    lr: PositiveFloat
+    lr_width: PositiveInt
+    lr_exponent: float
+    schedule: Literal["wsd", "cosine"]
+    warmup_tokens: Annotated[int, Field(ge=0)]
+    anneal_share: Annotated[float, Field(gt=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    beta1: Annotated[float, Field(ge=0, lt=1)]
+    beta2: Annotated[float, Field(ge=0, lt=1)]
+    eps: PositiveFloat
+    clip_norm: PositiveFloat
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One stretch of a trunk: continue from the branch point of `after` to that of `to`."""
+
+    after: str
+    to: str
+
+
+@dataclass(frozen=True, config=STRICT)
+class Grid:
+    sizes: Annotated[tuple[str, ...], Field(min_length=1)]
+    budgets: Annotated[tuple[str, ...], Field(min_length=1)]
+    segments: tuple[Segment, ...]
+
+    def cells(self) -> list[tuple[str, str]]:
+        """Every (size, budget) of the grid, in the order of the lists."""
+        return [(size, budget) for size in self.sizes for budget in self.budgets]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Evaluation:
+    batch_rows: PositiveInt
+
+
+@dataclass(frozen=True, config=STRICT)
+class Shots:
+    documents: PositiveInt
+    ks: tuple[Annotated[int, Field(ge=0)], ...]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Laws:
+    huber_delta: PositiveFloat
+    bootstrap: Annotated[int, Field(ge=0)]
+    iso_flop_lines: PositiveInt
+    min_tokens_per_param: Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Emergence:
+    k: Annotated[int, Field(ge=0)]
+    exact_lengths: tuple[PositiveInt, ...]
+    threshold: Share
+
+
+@dataclass(frozen=True, config=STRICT)
+class Execution:
+    device: Literal["auto", "cpu", "cuda"]
+    threads: PositiveInt
+    compile: bool
+    precision: Literal["fp32", "bf16"]
+    checkpoint_seconds: PositiveFloat
+    log_seconds: PositiveFloat
+
+
+@dataclass(frozen=True, config=STRICT)
+class Study:
+    """A complete study: params.yaml."""
+
+    study: Name
+    seed: Annotated[int, Field(ge=0)]
+    download: Download
+    clean: Clean
+    tokenizer: Tokenizer
+    mixture: Mixture
+    model: Model
+    training: Training
+    grid: Grid
+    evaluation: Evaluation
+    shots: Shots
+    laws: Laws
+    emergence: Emergence
+    figures: dict[str, dict[str, Any]]
+    execution: Execution
+
+
+def load(path: Path = Path("params.yaml")) -> Study:
+    """Read and check a study. Raises UserError with one line a problem."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; run from the repository root, or `scalinglab use laptop`") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    return parse(values, str(path))
+
+
+def parse(values: Any, where: str = "params.yaml") -> Study:
+    """Build a Study from plain values. Raises UserError with one line a problem."""
+    try:
+        study = TypeAdapter(Study).validate_python(values)
+    except ValidationError as error:
+        raise UserError("\n".join(_line(where, problem, values) for problem in error.errors())) from None
+    _check_together(study, where)
+    return study
+
+
+def _line(where: str, problem: Any, values: Any) -> str:
+    """One pydantic problem as one line, with the nearest known key for a mistyped one."""
+    *parents, last = problem["loc"] or ("",)
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "unexpected_keyword_argument":
+        known = _known_keys(tuple(str(part) for part in parents if not isinstance(part, int)))
+        near = difflib.get_close_matches(str(last), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+        return f"{where}: {name}: unknown key; {hint}"
+    if problem["type"] == "missing":
+        return f"{where}: {name}: missing; copy the line from presets/laptop.yaml"
+    return f"{where}: {name} = {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
+def _known_keys(parents: tuple[str, ...]) -> list[str]:
+    classes: dict[tuple[str, ...], type] = {(): Study, ("download", "sources"): Source}
+    classes |= {(name,): field.type for name, field in Study.__dataclass_fields__.items()}  # type: ignore[misc]
+    return sorted(getattr(classes.get(parents, Study), "__dataclass_fields__", {}))
+
+
+def _check_together(study: Study, where: str) -> None:
+    """Rules that span several keys."""
+    grid, model = study.grid, study.model
+    for name, labels in (("sizes", grid.sizes), ("budgets", grid.budgets)):
+        if len(set(labels)) != len(labels):
+            raise UserError(f"{where}: grid.{name} = {list(labels)}: repeats a label; list each once")
+    for size in grid.sizes:
+        width = width_of(size)
+        head_dim = min(model.head_dim, width)
+        if width % head_dim or head_dim % 2:
+            raise UserError(
+                f"{where}: grid.sizes: {size}: heads of {head_dim} do not divide the width {width}; "
+                f"take a width that is a multiple of model.head_dim = {model.head_dim}, or change head_dim"
+            )
+        if (width // head_dim) % model.kv_groups:
+            raise UserError(
+                f"{where}: grid.sizes: {size}: model.kv_groups = {model.kv_groups} does not divide its "
+                f"{width // head_dim} heads; take a divisor"
+            )
+    tokens = [tokens_of(budget) for budget in grid.budgets]
+    if tokens != sorted(tokens):
+        raise UserError(f"{where}: grid.budgets = {list(grid.budgets)}: list budgets in growing order")
+    chain = tuple(Segment(after, to) for after, to in zip((START, *grid.budgets), grid.budgets, strict=False))
+    if grid.segments != chain:
+        lines = "\n".join(f"    - {{after: {link.after}, to: {link.to}}}" for link in chain)
+        raise UserError(f"{where}: grid.segments does not follow grid.budgets; it must read\n{lines}")
+    batch, seq_len = study.training.batch_tokens, study.mixture.seq_len
+    if batch % seq_len:
+        raise UserError(f"{where}: training.batch_tokens = {batch}: not a multiple of mixture.seq_len = {seq_len}")
+    shortest = tokens[0] * (1 - study.training.anneal_share)
+    if study.training.warmup_tokens >= shortest:
+        raise UserError(
+            f"{where}: training.warmup_tokens = {study.training.warmup_tokens}: warmup must end before the first "
+            f"branch point at {shortest:.0f} tokens; lower it or drop the budget {grid.budgets[0]}"
+        )
+    if tokens[0] < 2 * batch:
+        raise UserError(f"{where}: grid.budgets: {grid.budgets[0]} is less than two batches of {batch} tokens")

@@ -1,0 +1,1 @@
+"""From raw text to tokens: sources, cleaning filters, duplicates, tokenizer and packing. No paths of the study here."""

@@ -1,0 +1,127 @@
+"""The four kinds of source. Each yields documents; `SOURCES` is the registry.
+
+* `installed`: text files of pinned distributions in this environment (no network; the default study's corpus)
+* `url`: a file or archive over https, pinned by sha256 (see fetch.py)
+* `local`: files below a folder
+* `hf`: a data set of the Hugging Face hub, streamed (needs the `hf` extra)
+"""
+
+import importlib.metadata
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from scalinglab.config import Source
+from scalinglab.corpus.documents import Document
+from scalinglab.corpus.fetch import fetch
+from scalinglab.errors import UserError
+
+
+def decode(data: bytes, where: str, errors: str) -> str | None:
+    """UTF-8 text, or None where the file is to be skipped. Raises UserError under `errors: error`."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if errors == "skip":
+            return None
+        if errors == "replace":
+            return data.decode("utf-8", errors="replace")
+        raise UserError(
+            f"{where}: not UTF-8 (byte {error.object[error.start]:#04x} at {error.start}); "
+            "convert it, or set encoding_errors: skip or replace for this source"
+        ) from None
+
+
+def read_folder(folder: Path, source: Source, prefix: str = "") -> Iterator[Document]:
+    """Files below `folder` that match the source's patterns, in sorted order."""
+    paths = sorted({path for pattern in source.patterns for path in folder.glob(pattern) if path.is_file()})
+    for path in paths:
+        name = prefix + path.relative_to(folder).as_posix()
+        text = decode(path.read_bytes(), f"source {source.name}: {name}", source.encoding_errors)
+        if text is not None:
+            yield Document(source.name, name, text)
+
+
+def from_installed(source: Source) -> Iterator[Document]:
+    """Text files of pinned installed distributions, from their import packages."""
+    for pin in source.distributions:
+        name, _, version = pin.partition("==")
+        try:
+            distribution = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            raise UserError(f"source {source.name}: {pin} is not installed; pip install {pin}") from None
+        if not version:
+            raise UserError(f"source {source.name}: {pin} is not pinned; write {name}=={distribution.version}")
+        if distribution.version != version:
+            raise UserError(
+                f"source {source.name}: {name} is {distribution.version} here but {pin} is asked for; "
+                f"pip install {pin}, or change the pin (another corpus, so other results)"
+            )
+        tops = sorted({path.parts[0] for path in distribution.files or [] if path.suffix == ".py"})
+        for top in tops:
+            folder = Path(str(distribution.locate_file(top)))
+            if folder.is_dir():
+                yield from read_folder(folder, source, prefix=f"{top}/")
+
+
+def from_local(source: Source) -> Iterator[Document]:
+    """Files below a folder, or one file."""
+    path = Path(source.path)
+    if not source.path or not path.exists():
+        raise UserError(f"source {source.name}: path {source.path!r} does not exist; correct download.sources")
+    if path.is_dir():
+        yield from read_folder(path, source)
+        return
+    text = decode(path.read_bytes(), f"source {source.name}: {path}", source.encoding_errors)
+    if text is not None:
+        yield Document(source.name, path.name, text)
+
+
+def from_url(source: Source) -> Iterator[Document]:
+    """A text file over https, checked against its sha256."""
+    path = fetch(source.url, source.sha256, source.max_bytes, source.mirror)
+    text = decode(path.read_bytes(), f"source {source.name}: {source.url}", source.encoding_errors)
+    if text is not None:
+        yield Document(source.name, source.url.rsplit("/", 1)[-1], text)
+
+
+def from_hf(source: Source) -> Iterator[Document]:
+    """A hub data set, streamed until `max_bytes` of text."""
+    try:
+        import datasets
+    except ImportError:
+        raise UserError(
+            f"source {source.name}: kind hf needs the datasets package; pip install 'scalinglab[hf]'"
+        ) from None
+    if not source.dataset:
+        raise UserError(f"source {source.name}: kind hf needs dataset:, such as roneneldan/TinyStories")
+    try:
+        rows = datasets.load_dataset(source.dataset, source.subset or None, split=source.split, streaming=True)
+    except Exception as error:  # the hub client raises many types; all mean that the data cannot be had
+        raise UserError(f"source {source.name}: cannot load {source.dataset!r}: {error}") from error
+    size = 0
+    for i, row in enumerate(rows):
+        if source.field not in row:
+            raise UserError(f"source {source.name}: no field {source.field!r}; its fields are {sorted(row)}")
+        text = str(row[source.field])
+        size += len(text.encode())
+        if size > source.max_bytes:
+            return
+        yield Document(source.name, f"{source.dataset}/{source.split}/{i}", text)
+
+
+SOURCES: dict[str, Callable[[Source], Iterator[Document]]] = {
+    "installed": from_installed,
+    "local": from_local,
+    "url": from_url,
+    "hf": from_hf,
+}
+
+
+def read_source(source: Source) -> Iterator[Document]:
+    """All documents of one source. Raises UserError where it is missing or yields none."""
+    count = 0
+    for document in SOURCES[source.kind](source):
+        count += 1
+        yield document
+    if not count:
+        raise UserError(f"source {source.name}: no document matches {list(source.patterns)}; correct its patterns")

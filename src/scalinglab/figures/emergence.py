@@ -1,0 +1,43 @@
+"""The same answers under three metrics, against loss: exact match jumps where per-token views move smoothly."""
+
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from scalinglab.figures.style import SKILL_TITLES, Tables, first_seed, new_figure, size_style
+
+METRICS = (("exact/acc", "exact match of {r} answers"), ("token/acc", "accuracy a token"), ("token/nll", "-log p (nats)"))
+
+
+def draw(tables: Tables, options: dict[str, Any]) -> Figure:
+    exact = first_seed(tables.exact)
+    skills = list(dict.fromkeys(exact["skill"]))
+    lengths = sorted(exact["length"].unique())
+    r = lengths[-1] if lengths else 1
+    figure, axes = new_figure(3, width=3.4, height=2.6, rows=max(1, len(skills)))
+    styles = size_style(exact["width"].tolist())
+    for i, skill in enumerate(skills):
+        here = exact[(exact["skill"] == skill) & (exact["length"] == r)]
+        for j, (metric, label) in enumerate(METRICS):
+            axis = axes[3 * i + j]
+            for width, line in here.groupby("width"):
+                line = line.sort_values("flops")
+                axis.plot(line["flops"], line[metric], markersize=4, linewidth=1, label=f"width {width}",
+                          **styles[int(str(width))])  # fmt: skip
+                if metric == "exact/acc":
+                    axis.fill_between(line["flops"], line["exact/low"], line["exact/high"], alpha=0.15,
+                                      color=styles[int(str(width))]["color"])  # fmt: skip
+            if metric != "token/nll":
+                bayes = here["bayes/exact" if metric == "exact/acc" else "bayes/acc"].iloc[0]
+                chance = here["chance"].iloc[0] ** (1 if metric == "exact/acc" else 1 / r)
+                axis.axhline(bayes, color="black", linestyle="--", linewidth=1, label="Bayes optimum")
+                axis.axhline(chance, color="grey", linestyle=":", linewidth=1, label="chance")
+                axis.set_ylim(-0.03, 1.05)
+            axis.set_xscale("log")
+            axis.set_ylabel(label.format(r=r))
+            if j == 1:
+                axis.set_title(SKILL_TITLES.get(skill, skill))
+            if i == len(skills) - 1:
+                axis.set_xlabel("training FLOPs")
+    axes[1].legend(fontsize=6)
+    return figure

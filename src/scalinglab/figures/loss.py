@@ -1,0 +1,33 @@
+"""Held-out bits per byte against tokens, one line a size; replicas as faint lines of the same style."""
+
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from scalinglab.figures.style import Tables, new_figure, set_token_ticks, size_style, tokens_axis
+
+
+def draw(tables: Tables, options: dict[str, Any]) -> Figure:
+    figure, (axis,) = new_figure(1, width=5.2, height=3.8)
+    styles = size_style(tables.cells["width"].tolist())
+    for size, trunk in sorted(tables.cells.groupby("size"), key=lambda pair: -int(pair[1]["width"].iloc[0])):
+        trunk = trunk.sort_values("tokens")
+        replica = "s" in str(size)
+        axis.plot(
+            trunk["tokens"],
+            trunk["val/bpb"],
+            label=None if replica else f"width {trunk['width'].iloc[0]} ({trunk['params_matmul'].iloc[0]:,} parameters)",
+            alpha=0.35 if replica else 1.0,
+            markersize=5,
+            linewidth=1.2,
+            **styles[int(trunk["width"].iloc[0])],
+        )
+    tokens_axis(axis)
+    set_token_ticks(axis, sorted(tables.cells["tokens"].unique()))
+    axis.set_yscale("log")
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:.1f}")
+    axis.yaxis.set_minor_formatter(lambda value, _: f"{value:.1f}")
+    axis.set_ylabel("held-out bits per byte")
+    axis.legend(fontsize=8)
+    axis.set_title("Loss falls with size and tokens")
+    return figure

@@ -1,0 +1,32 @@
+"""Where each skill is had: progress from chance to the Bayes optimum over the grid of sizes and budgets."""
+
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from scalinglab.figures.style import SKILL_TITLES, Tables, first_seed, new_figure, short
+
+
+def draw(tables: Tables, options: dict[str, Any]) -> Figure:
+    exact = first_seed(tables.exact)
+    exact = exact[exact["length"] == exact["length"].min()]
+    skills = list(dict.fromkeys(exact["skill"]))
+    figure, axes = new_figure(max(1, len(skills)), width=3.4, height=3.2)
+    image = None
+    for axis, skill in zip(axes, skills, strict=False):
+        grid = exact[exact["skill"] == skill].pivot(index="width", columns="tokens", values="exact/of_bayes")
+        image = axis.imshow(grid, origin="lower", aspect="auto", cmap="cividis", vmin=0, vmax=1)
+        for row in range(grid.shape[0]):
+            for column in range(grid.shape[1]):
+                value = float(grid.iloc[row, column])
+                axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7,
+                          color="black" if value > 0.55 else "white")  # fmt: skip
+        axis.set_xticks(range(grid.shape[1]), [short(float(t)) for t in grid.columns])
+        axis.set_yticks(range(grid.shape[0]), [str(w) for w in grid.index])
+        axis.set_xlabel("training tokens")
+        axis.set_title(SKILL_TITLES.get(skill, skill))
+        axis.spines[:].set_visible(False)
+    axes[0].set_ylabel("width")
+    if image is not None:
+        figure.colorbar(image, ax=axes, label="share of the way from chance (0) to Bayes (1)")
+    return figure

@@ -1,0 +1,36 @@
+"""In-context accuracy against the number of examples: each size at its largest budget, with chance and Bayes."""
+
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from scalinglab.emergence.wilson import wilson
+from scalinglab.figures.style import SKILL_TITLES, Tables, first_seed, new_figure, size_style
+
+
+def draw(tables: Tables, options: dict[str, Any]) -> Figure:
+    shots = first_seed(tables.shots).merge(tables.cells[["size", "budget", "width", "tokens"]], on=["size", "budget"])
+    shots = shots[shots["tokens"] == shots["tokens"].max()]
+    skills = list(dict.fromkeys(shots["skill"]))
+    figure, axes = new_figure(max(1, len(skills)), width=3.5, height=3.4)
+    styles = size_style(tables.cells["width"].tolist())
+    for axis, skill in zip(axes, skills, strict=False):
+        here = shots[shots["skill"] == skill]
+        for width, line in sorted(here.groupby("width"), reverse=True):
+            line = line.sort_values("k")
+            bounds = [wilson(a * n, int(n)) for a, n in zip(line["icl/acc"], line["items"], strict=True)]
+            axis.plot(line["k"], line["icl/acc"], markersize=4, linewidth=1.1, label=f"width {width}",
+                      **styles[int(str(width))])  # fmt: skip
+            axis.fill_between(line["k"], *zip(*bounds, strict=True), color=styles[int(str(width))]["color"], alpha=0.15)
+        bayes = here.drop_duplicates("k").sort_values("k")
+        axis.plot(bayes["k"], bayes["bayes/acc"], "k--", linewidth=1, label="Bayes optimum")
+        axis.axhline(here["chance"].iloc[0], color="grey", linestyle=":", linewidth=1, label="chance")
+        axis.set_xscale("symlog", linthresh=1)
+        axis.set_xticks(sorted(here["k"].unique()), [str(k) for k in sorted(here["k"].unique())])
+        axis.minorticks_off()
+        axis.set_xlabel("examples in context, k")
+        axis.set_ylim(-0.03, 1.05)
+        axis.set_title(SKILL_TITLES.get(skill, skill))
+    axes[0].set_ylabel("accuracy (95 % Wilson band)")
+    axes[-1].legend(fontsize=7, loc="lower right")
+    return figure

@@ -1,0 +1,80 @@
+"""What all figures share: the tables they draw from, sizes' colours and markers, axes and saving."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from scalinglab.files import atomic
+
+MARKERS = "osD^vP*X"
+SKILL_TITLES = {"recall": "Recall (16 keys)", "shift": "Modular shift (mod 16)", "prior": "Prior mapping"}
+RC = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Everything a figure may draw from."""
+
+    cells: pd.DataFrame
+    shots: pd.DataFrame
+    exact: pd.DataFrame
+    isoflop: pd.DataFrame
+    laws: dict[str, Any]
+
+
+def new_figure(columns: int, width: float = 3.6, height: float = 3.2, rows: int = 1) -> tuple[Figure, list[Axes]]:
+    """A row (or grid) of panels; no global pyplot state."""
+    with mpl.rc_context(RC):
+        figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(rows, columns, squeeze=False)
+    return figure, [axis for row in axes for axis in row]
+
+
+def save(figure: Figure, path: Path, dpi: int) -> None:
+    """PNG without a time stamp or version, so that equal figures are equal bytes."""
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=dpi, format="png", metadata={"Software": None})
+
+
+def size_style(widths: list[int]) -> dict[int, dict[str, Any]]:
+    """Colour and marker of each width, dark for small to light for large."""
+    ordered = sorted(set(widths))
+    colours = mpl.colormaps["viridis"]
+    return {
+        width: {"color": colours(0.9 * i / max(1, len(ordered) - 1)), "marker": MARKERS[i % len(MARKERS)]}
+        for i, width in enumerate(ordered)
+    }
+
+
+def tokens_axis(axis: Axes) -> None:
+    """A logarithmic token axis with ticks such as 400k and 3.2M."""
+    axis.set_xscale("log")
+    axis.set_xlabel("training tokens")
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+
+
+def set_token_ticks(axis: Axes, tokens: list[float]) -> None:
+    """Ticks at the budgets themselves."""
+    axis.set_xticks(tokens)
+    axis.minorticks_off()
+
+
+def short(value: float) -> str:
+    """400000 as 400k, 3.2e6 as 3.2M."""
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= unit:
+            return f"{value / unit:.3g}{name}"
+    return f"{value:.3g}"
+
+
+def first_seed(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells of the main grid, without replicas."""
+    return cells[~cells["size"].str.contains("s")]

@@ -1,0 +1,50 @@
+"""Exact parameter and FLOP counts of a shape, in every convention of the literature.
+
+FLOPs count one multiply-add as 2 and take the backward pass as twice the forward; embedding look-ups cost nothing,
+the head is a matrix product like any other (Hoffmann et al. 2022, appendix F; Pearce & Song 2024 on conventions).
+"""
+
+from dataclasses import asdict, dataclass
+
+from scalinglab.config import Model
+from scalinglab.model.feed_forward import FEED_FORWARDS
+from scalinglab.model.shape import Shape
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Parameters by convention, and training FLOPs a token."""
+
+    params_total: int
+    params_non_embedding: int  # Kaplan et al. 2020: neither embedding nor head
+    params_matmul: int  # the parameters that multiply: head yes, embedding no
+    flops_per_token: int
+
+    def as_dict(self) -> dict[str, int]:
+        return asdict(self)
+
+
+def count(shape: Shape, options: Model) -> Counts:
+    """Counts of one decoder."""
+    width, layers = shape.d_model, shape.n_layer
+    heads_width = shape.n_head * shape.head_dim
+    attention = width * (shape.n_head + 2 * shape.n_kv_head) * shape.head_dim + heads_width * width
+    feed_forward = FEED_FORWARDS[options.feed_forward].n_matrices * width * shape.d_ff
+    block_matmul = layers * (attention + feed_forward)
+    norm_vectors = 0 if options.norm == "none" else (2 * layers + 1) * width
+    vectors = norm_vectors + (layers * width if options.token_shift else 0)
+    head = shape.vocab_size * width
+    tables = head + (shape.seq_len * width if options.position == "learned" else 0)
+    # Causal attention: position t reads t + 1 keys, (T + 1) / 2 on average, for scores and for values.
+    scores = layers * heads_width * (shape.seq_len + 1)
+    return Counts(
+        params_total=block_matmul + vectors + tables + (0 if options.tied_head else head),
+        params_non_embedding=block_matmul + vectors,
+        params_matmul=block_matmul + head,
+        flops_per_token=3 * (2 * (block_matmul + head) + 2 * scores),
+    )
+
+
+def cell_flops(counts: Counts, tokens: int) -> int:
+    """Training FLOPs of one cell: what a run of this size on these tokens costs, whatever trunk it shares."""
+    return counts.flops_per_token * tokens

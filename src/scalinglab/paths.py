@@ -1,0 +1,46 @@
+"""Where each stage's files stand: the same paths as in dvc.yaml (a test compares them)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Paths of one study, relative to the repository root."""
+
+    study: str
+
+    @property
+    def root(self) -> Path:
+        return Path("results") / self.study
+
+    def of(self, stage: str, name: str) -> Path:
+        """File `name` of a stage."""
+        return self.root / stage / name
+
+    def trunk(self, size: str, budget: str) -> Path:
+        return self.root / "trunk" / size / f"{budget}.safetensors"
+
+    def cell(self, stage: str, size: str, budget: str, suffix: str) -> Path:
+        """A per-cell file of a stage, such as anneal/d64-1M.safetensors."""
+        return self.root / stage / f"{size}-{budget}{suffix}"
+
+    @property
+    def raw(self) -> Path:
+        return self.of("download", "raw.parquet")
+
+    @property
+    def documents(self) -> Path:
+        return self.of("clean", "documents.parquet")
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.of("tokenizer", "bpe.model")
+
+    @property
+    def manifest(self) -> Path:
+        return self.of("encode", "manifest.json")
+
+    @property
+    def cells(self) -> Path:
+        return self.of("table", "cells.csv")

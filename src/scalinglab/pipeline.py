@@ -1,0 +1,123 @@
+"""The stages of dvc.yaml as plain data, for Snakemake, the cost table and the tests.
+
+dvc.yaml is the one declaration. DVC resolves its templates for itself; this module resolves the same subset
+(`matrix:`, `${section.key}` and `${item.key}`) without building DVC's index, because planning 1,000 cells must take
+seconds. A test holds the two against each other on every stage.
+"""
+
+import itertools
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scalinglab.errors import UserError
+
+REFERENCE = re.compile(r"\$\{([\w.]+)\}")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of dvc.yaml with every template filled in."""
+
+    name: str
+    family: str
+    item: dict[str, Any]
+    cmd: str
+    deps: tuple[str, ...]
+    params: tuple[str, ...]
+    outs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Family:
+    """One entry of dvc.yaml: its stages, and its outputs as Snakemake patterns (`${item.size}` -> `{size}`)."""
+
+    name: str
+    out_patterns: tuple[str, ...]
+    stages: tuple[Stage, ...]
+
+
+def load(root: Path = Path(".")) -> dict[str, Family]:
+    """Read dvc.yaml and params.yaml below `root` and resolve every family."""
+    declared = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    return {name: _family(name, spec, params) for name, spec in declared.items()}
+
+
+def stages_of(families: dict[str, Family]) -> list[Stage]:
+    """All stages of all families, in the order of dvc.yaml."""
+    return [stage for family in families.values() for stage in family.stages]
+
+
+def param_values(stage: Stage, params: dict[str, Any]) -> dict[str, Any]:
+    """The values in params.yaml that the stage declares: they decide its result."""
+    return {key: lookup(params, key) for key in stage.params}
+
+
+def lookup(values: Any, dotted: str) -> Any:
+    """The value under a dotted key such as `grid.sizes`. Raises UserError where there is none."""
+    for part in dotted.split("."):
+        if not isinstance(values, dict) or part not in values:
+            raise UserError(f"dvc.yaml refers to {dotted!r}, which params.yaml does not define; add it there")
+        values = values[part]
+    return values
+
+
+def fill(text: str, context: dict[str, Any]) -> str:
+    """Replace each `${a.b}` by its value."""
+    return REFERENCE.sub(lambda match: str(lookup(context, match[1])), text)
+
+
+def _family(name: str, spec: dict[str, Any], params: dict[str, Any]) -> Family:
+    axes = {
+        key: lookup(params, REFERENCE.fullmatch(value)[1]) if isinstance(value, str) else value  # type: ignore[index]
+        for key, value in spec.get("matrix", {}).items()
+    }
+    stages = []
+    for choice in itertools.product(*(enumerate(values) for values in axes.values())):
+        item = {key: value for key, (_, value) in zip(axes, choice, strict=True)}
+        # DVC names an item that is itself a mapping by its place in the list.
+        labels = [f"{key}{i}" if isinstance(v, dict) else str(v) for key, (i, v) in zip(axes, choice, strict=True)]
+        stages.append(_stage(name, "-".join(labels), spec, item, params))
+    patterns = tuple(_pattern(out, params) for out in _outs(spec))
+    return Family(name, patterns, tuple(stages))
+
+
+def _stage(family: str, label: str, spec: dict[str, Any], item: dict[str, Any], params: dict[str, Any]) -> Stage:
+    context = {**params, "item": item}
+
+    def filled(entries: list[str]) -> tuple[str, ...]:
+        return tuple(fill(entry, context) for entry in entries)
+
+    return Stage(
+        name=f"{family}@{label}" if label else family,
+        family=family,
+        item=item,
+        cmd=fill(spec["cmd"], context),
+        deps=filled(spec.get("deps", [])),
+        params=filled(spec.get("params", [])),
+        outs=filled(_outs(spec)),
+    )
+
+
+def _outs(spec: dict[str, Any]) -> list[str]:
+    """Paths of outs, metrics and plots; an entry with options is a one-key mapping."""
+    entries = [entry for kind in ("outs", "metrics", "plots") for entry in spec.get(kind, [])]
+    return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
+
+
+def _pattern(text: str, params: dict[str, Any]) -> str:
+    """`results/${study}/anneal/${item.size}.csv` -> `results/laptop/anneal/{size}.csv`."""
+    wildcards = re.sub(r"\$\{item\.([\w.]+)\}", lambda match: "{" + match[1].replace(".", "_") + "}", text)
+    return fill(wildcards, params)
+
+
+def files_of(dep: str) -> list[Path]:
+    """The files behind a dependency: itself, or every file below a folder but Python's byte code."""
+    path = Path(dep)
+    if not path.is_dir():
+        return [path]
+    return sorted(p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)

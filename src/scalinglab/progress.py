@@ -1,0 +1,59 @@
+"""One overall progress line for a running study, from the files that stand and the live notes of running jobs."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from scalinglab.config import START, Study, parse, tokens_of, width_of
+from scalinglab.paths import Paths
+
+
+class Progress:
+    """Counts training work in tokens times width squared, which is near enough to FLOPs for a time estimate."""
+
+    def __init__(self, params: dict[str, Any], started: float) -> None:
+        self._study: Study = parse(params)
+        self._started = started
+        self._first = self._done()
+
+    def line(self) -> str:
+        """`study laptop: 43 % of training, 12/35 cells, about 6 min left`."""
+        total = sum(work for _, work in self._stretches())
+        done = self._done()
+        cells = self._study.grid.cells()
+        paths = Paths(self._study.study)
+        finished = sum(paths.cell("evaluate", size, budget, ".json").exists() for size, budget in cells)
+        text = f"study {self._study.study}: {100 * done / total:.0f} % of training, {finished}/{len(cells)} cells"
+        gained, elapsed = done - self._first, time.time() - self._started
+        if gained > 0.01 * total and done < total:
+            text += f", about {(total - done) / gained * elapsed / 60:.0f} min left"
+        return text
+
+    def _stretches(self) -> list[tuple[str, float]]:
+        """(name, work) of every trunk segment and anneal."""
+        study, share = self._study, self._study.training.anneal_share
+        rows = []
+        for size in study.grid.sizes:
+            weight = float(max(width_of(size), 32)) ** 2
+            for segment in study.grid.segments:
+                before = 0 if segment.after == START else tokens_of(segment.after)
+                rows.append((f"trunk-{size}-{segment.to}", weight * (1 - share) * (tokens_of(segment.to) - before)))
+                rows.append((f"anneal-{size}-{segment.to}", weight * share * tokens_of(segment.to)))
+        return rows
+
+    def _done(self) -> float:
+        return sum(work * self._share_done(name) for name, work in self._stretches())
+
+    def _share_done(self, name: str) -> float:
+        kind, size, budget = name.split("-")
+        paths = Paths(self._study.study)
+        final = paths.trunk(size, budget) if kind == "trunk" else paths.cell("anneal", size, budget, ".safetensors")
+        if final.exists():
+            return 1.0
+        live = Path(".scratch") / self._study.study / "live" / f"{name}.jsonl"
+        try:
+            last = json.loads(live.read_text(encoding="utf-8").splitlines()[-1])
+        except (OSError, IndexError, ValueError):  # not started, or a line half written: not worth a word
+            return 0.0
+        return min(1.0, (last["tokens"] - last["first"]) / max(1, last["total"] - last["first"]))

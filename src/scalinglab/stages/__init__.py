@@ -1,0 +1,1 @@
+"""One module per stage, named as the stage: reads files, calls the pure packages, writes files."""

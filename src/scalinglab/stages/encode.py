@@ -1,0 +1,121 @@
+"""encode: the training mixture and the validation text as memory-mapped rows of token ids."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from scalinglab.config import Mixture, Study
+from scalinglab.corpus import bpe, packing
+from scalinglab.corpus.documents import read_documents
+from scalinglab.errors import UserError
+from scalinglab.files import atomic, write_json
+from scalinglab.paths import Paths
+from scalinglab.skills import skill
+from scalinglab.skills.base import SYMBOLS_USED
+
+ROWS_PER_WRITE = 8192
+
+
+def run(study: Study) -> None:
+    paths, mixture = Paths(study.study), study.mixture
+    if mixture.skill_share and study.tokenizer.skill_symbols < SYMBOLS_USED:
+        raise UserError(
+            f"tokenizer.skill_symbols = {study.tokenizer.skill_symbols}: the skills need {SYMBOLS_USED}; raise it"
+        )
+    if mixture.seq_len % 2:
+        raise UserError(f"mixture.seq_len = {mixture.seq_len}: must be even, skill documents are made of pairs")
+    validation_bytes, validation_rows = _encode_validation(paths, mixture)
+    n_rows = _encode_training(paths, mixture, study.seed)
+    write_json(
+        paths.manifest,
+        {
+            "vocab_size": bpe.load(paths.tokenizer).vocab_size(),
+            "skill_offset": bpe.CONTROL,
+            "seq_len": mixture.seq_len,
+            "train_rows": n_rows,
+            "train_tokens": n_rows * mixture.seq_len,
+            "validation_rows": validation_rows,
+            "validation_tokens": validation_rows * mixture.seq_len,
+            "validation_bytes": validation_bytes,
+        },
+    )
+
+
+def _token_stream(paths: Paths, split: str) -> Iterator[np.ndarray]:
+    """Token ids of each document of a split, each ended by EOS."""
+    tokenizer = bpe.load(paths.tokenizer)
+    for document in read_documents(paths.documents, split):
+        yield np.array([*tokenizer.encode(document.text), bpe.EOS], dtype=np.uint16)
+
+
+def _encode_validation(paths: Paths, mixture: Mixture) -> tuple[int, int]:
+    """Write held-out rows spread evenly over the split; return the UTF-8 bytes of their targets, and their number."""
+    stream = np.concatenate(list(_token_stream(paths, "validation")))
+    rows = packing.text_rows(stream, mixture.seq_len)
+    if not len(rows):
+        raise UserError("the validation split is shorter than one row; raise clean.validation_share or add text")
+    wanted = min(len(rows), mixture.validation_tokens // mixture.seq_len)
+    rows = rows[np.linspace(0, len(rows) - 1, wanted).astype(int)]
+    with atomic(paths.of("encode", "validation.npy")) as temporary, open(temporary, "wb") as out:
+        np.save(out, rows)
+    sizes = bpe.token_bytes(bpe.load(paths.tokenizer))
+    return int(sizes[rows[:, 1:]].sum()), len(rows)
+
+
+def _encode_training(paths: Paths, mixture: Mixture, seed: int) -> int:
+    """Write the mixture in training order; return its rows."""
+    stream = paths.of("encode", ".tokens.bin")
+    stream.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(stream, "wb") as out:
+            for part in _token_stream(paths, "train"):
+                out.write(part.tobytes())
+        return _write_mixture(paths, mixture, seed, stream)
+    finally:
+        stream.unlink(missing_ok=True)
+
+
+def _write_mixture(paths: Paths, mixture: Mixture, seed: int, stream: Path) -> int:
+    seq_len = mixture.seq_len
+    text = packing.text_rows(np.memmap(stream, dtype=np.uint16, mode="r"), seq_len)
+    if not len(text):
+        raise UserError("the training split is shorter than one row; add text to download.sources")
+    # Neighbouring windows of one file would share a batch; a fixed permutation spreads them.
+    order = np.random.Generator(np.random.Philox(key=seed)).permutation(len(text))
+    n_rows = packing.mixture_rows(len(text), mixture.skill_share)
+    is_skill = packing.is_skill_row(n_rows, mixture.skill_share)
+    skills = [skill(name) for name in mixture.skills] if mixture.skill_share else []
+    skill_number = np.cumsum(is_skill) - 1
+    text_number = np.cumsum(~is_skill) - 1
+    scored_row = np.stack([np.ones(seq_len, bool), np.ones(seq_len, bool)])
+    if mixture.skill_loss == "answers":
+        scored_row[1] = packing.answer_mask(seq_len)
+    with (
+        atomic(paths.of("encode", "train.npy")) as rows_path,
+        atomic(paths.of("encode", "train-scored.npy")) as scored_path,
+    ):
+        rows = _create(rows_path, np.uint16, (n_rows, seq_len + 1))
+        scored = _create(scored_path, np.bool_, (n_rows, seq_len))
+        for start in range(0, n_rows, ROWS_PER_WRITE):
+            span = slice(start, min(start + ROWS_PER_WRITE, n_rows))
+            here = is_skill[span]
+            block = np.empty((len(here), seq_len + 1), dtype=np.uint16)
+            block[~here] = text[order[text_number[span][~here]]]
+            numbers = skill_number[span][here]  # the skills take turns
+            for i, one in enumerate(skills):
+                own = np.flatnonzero(here)[numbers % len(skills) == i]
+                if len(own):
+                    first = int(numbers[numbers % len(skills) == i][0]) // len(skills)
+                    block[own] = packing.skill_rows(
+                        one, "train", seed, first, len(own), seq_len, offset=bpe.CONTROL
+                    )
+            rows[span] = block
+            scored[span] = scored_row[here.astype(int)]
+        rows.flush()
+        scored.flush()
+    return n_rows
+
+
+def _create(path: Path, dtype: type, shape: tuple[int, int]) -> np.memmap:
+    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)

@@ -1,0 +1,43 @@
+"""evaluate@cell: held-out loss of a cell with its counts, in every convention."""
+
+import numpy as np
+
+from scalinglab.config import Study, seed_of, width_of
+from scalinglab.evaluation.text import bits_per_byte, token_losses
+from scalinglab.files import read_json, write_json
+from scalinglab.model.counts import cell_flops, count
+from scalinglab.model.weights import load_model_weights
+from scalinglab.paths import Paths
+from scalinglab.stages.pretraining import build_model, pick_device
+
+
+def run(study: Study, size: str, budget: str) -> None:
+    paths = Paths(study.study)
+    device = pick_device(study)
+    model = build_model(study, size)
+    state = load_model_weights(model, paths.cell("anneal", size, budget, ".safetensors"))
+    manifest = read_json(paths.manifest)
+    nats = bpb = float("nan")
+    if not state["diverged"]:
+        rows = np.load(paths.of("encode", "validation.npy"), mmap_mode="r")
+        losses = token_losses(model.to(device), rows, study.evaluation.batch_rows)
+        nats = float(losses.mean())
+        bpb = bits_per_byte(float(losses.sum()), manifest["validation_bytes"])
+    counts = count(model.shape, study.model)
+    write_json(
+        paths.cell("evaluate", size, budget, ".json"),
+        {
+            "size": size,
+            "budget": budget,
+            "width": width_of(size),
+            "seed": study.seed + seed_of(size),
+            "n_layer": model.shape.n_layer,
+            "tokens": state["tokens"],
+            "flops": cell_flops(counts, state["tokens"]),
+            **counts.as_dict(),
+            "diverged": state["diverged"],
+            "train/loss": state["train/loss"],
+            "val/loss": nats,
+            "val/bpb": bpb,
+        },
+    )

@@ -1,0 +1,24 @@
+"""figures@figure: draw one figure from the study's tables."""
+
+import pandas as pd
+
+from scalinglab.config import Study
+from scalinglab.errors import UserError
+from scalinglab.figures import FIGURES
+from scalinglab.figures.style import Tables, save
+from scalinglab.files import read_json
+from scalinglab.paths import Paths
+
+
+def run(study: Study, figure: str) -> None:
+    if figure not in FIGURES:
+        raise UserError(f"unknown figure {figure!r}; known: {', '.join(FIGURES)}")
+    paths, options = Paths(study.study), study.figures.get(figure, {})
+    tables = Tables(
+        cells=pd.read_csv(paths.cells),
+        shots=pd.read_csv(paths.of("table", "shots.csv")),
+        exact=pd.read_csv(paths.of("emergence", "metrics.csv")),
+        isoflop=pd.read_csv(paths.of("laws", "isoflop.csv")),
+        laws=read_json(paths.of("laws", "laws.json")),
+    )
+    save(FIGURES[figure](tables, options), paths.of("figures", f"{figure}.png"), int(options.get("dpi", 140)))

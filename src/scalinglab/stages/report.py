@@ -1,0 +1,44 @@
+"""report: one HTML page with the study's figures and the numbers behind them, all read from its files."""
+
+import base64
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+
+from scalinglab.config import Study
+from scalinglab.files import read_json, write_text
+from scalinglab.paths import Paths
+
+TEMPLATE = Path(__file__).with_name("report.html.jinja")
+CAPTIONS = {
+    "loss": "Held-out loss of every cell. Faint lines are replicas with other seeds.",
+    "isoflop": "Losses interpolated to equal training FLOPs; crosses mark minima that lie between measured sizes.",
+    "frontier": "The parametric surface: its compute-optimal frontier, and what it leaves unexplained.",
+    "shots": "Accuracy against examples in context at the largest budget, with chance and the Bayes optimum.",
+    "emergence": "One set of answers under three metrics: exact match of several answers, accuracy and likelihood a token.",
+    "phase": "Which cells have which skill.",
+}
+
+
+def run(study: Study) -> None:
+    paths = Paths(study.study)
+    cells = pd.read_csv(paths.cells)
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True)
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        study=study.study,
+        figures=[
+            (name, base64.b64encode(paths.of("figures", f"{name}.png").read_bytes()).decode(), caption)
+            for name, caption in CAPTIONS.items()
+        ],
+        clean=read_json(paths.of("clean", "report.json")),
+        tokenizer=read_json(paths.of("tokenizer", "report.json")),
+        metrics=read_json(paths.of("table", "metrics.json")),
+        laws=read_json(paths.of("laws", "laws.json")),
+        emergence=read_json(paths.of("emergence", "emergence.json")),
+        budgets=list(study.grid.budgets),
+        bpb=cells.pivot(index="size", columns="budget", values="val/bpb").reindex(
+            index=list(study.grid.sizes), columns=list(study.grid.budgets)
+        ),
+    )
+    write_text(paths.of("report", "report.html"), page)

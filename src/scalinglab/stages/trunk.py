@@ -1,0 +1,22 @@
+"""trunk@size-segment: train at constant rate from one branch point to the next."""
+
+from scalinglab.config import Study
+from scalinglab.paths import Paths
+from scalinglab.stages.pretraining import run_stretch
+from scalinglab.training.loop import Stretch
+from scalinglab.training.schedule import branch_step, peak_rate, trunk_rate
+
+
+def run(study: Study, size: str, after: str, to: str) -> None:
+    paths, training = Paths(study.study), study.training
+    peak = peak_rate(size, training)
+    run_stretch(
+        study,
+        size,
+        f"trunk-{size}-{to}",
+        source=paths.trunk(size, after),
+        target=paths.trunk(size, to),
+        stretch=Stretch(branch_step(after, training), branch_step(to, training)),
+        rate_of=lambda step: peak * trunk_rate(step, training),
+        keep_moments=True,
+    )

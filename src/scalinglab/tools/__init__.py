@@ -1,0 +1,1 @@
+"""The commands around a study, one module each: `run(arguments)`. They may import from anywhere in the package."""

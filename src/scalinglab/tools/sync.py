@@ -1,0 +1,38 @@
+"""`scalinglab sync`: bring MLflow up to date with results/. With --watch, again and again beside a running DAG."""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+
+from scalinglab import tracking
+from scalinglab.progress import Progress
+
+
+def run(arguments: argparse.Namespace) -> None:
+    params = tracking.load_params()
+    if not arguments.watch:
+        changed = tracking.sync(params)
+        print(f"{changed} runs brought up to date in {tracking.STORE}")
+        return
+    done = threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: done.set())
+    parent = os.getppid()
+    progress = Progress(params, started=time.time())
+    # Once more after the last job, and never longer than the Snakemake process that started it.
+    while os.getppid() == parent and not done.wait(arguments.watch):
+        _once(params)
+        print(progress.line(), file=sys.stderr, flush=True)
+    if os.getppid() == parent:
+        _once(params)
+
+
+def _once(params: dict) -> None:
+    """A sync that must not end the watcher: the index can be rebuilt at any time."""
+    try:
+        tracking.sync(params)
+    except Exception as error:
+        print(f"MLflow sync failed ({error}); run `scalinglab sync` later", file=sys.stderr)

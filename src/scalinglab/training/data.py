@@ -1,0 +1,54 @@
+"""The data cursor: batch i of a run is a slice of the memory-mapped mixture, whatever came before."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from scalinglab.errors import UserError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """tokens_BT and targets_BT are ids; scored_N holds the places in the flattened [B * T] that the loss counts."""
+
+    tokens_BT: Tensor
+    targets_BT: Tensor
+    scored_N: Tensor
+
+
+class Batches:
+    """Random access to the batches of a mixture of rows [R, T + 1]."""
+
+    def __init__(self, rows: NDArray[np.uint16], scored: NDArray[np.bool_], batch_tokens: int, repeat: int) -> None:
+        self._rows, self._scored = rows, scored
+        self._batch = batch_tokens // (rows.shape[1] - 1)
+        self._available = len(rows) * repeat // self._batch
+
+    def check(self, steps: int, what: str) -> None:
+        """Raise UserError where `steps` batches are more than the mixture holds."""
+        if steps > self._available:
+            tokens = self._batch * (self._rows.shape[1] - 1)
+            raise UserError(
+                f"{what} needs {steps * tokens:,} tokens, but the mixture holds {self._available * tokens:,}; lower "
+                "the budget, add text (clean.sample_share, download.sources), or allow repetition with mixture.repeat"
+            )
+
+    def __getitem__(self, step: int) -> Batch:
+        places = np.arange(step * self._batch, (step + 1) * self._batch) % len(self._rows)
+        block = torch.from_numpy(self._rows[places].astype(np.int64))
+        scored_N = torch.from_numpy(self._scored[places]).flatten().nonzero()[:, 0]
+        return Batch(block[:, :-1], block[:, 1:].contiguous(), scored_N)
+
+
+def open_batches(folder: Path, batch_tokens: int, repeat: int) -> Batches:
+    """Batches over the shards that the encode stage wrote. Raises UserError where one is missing or damaged."""
+    try:
+        rows = np.load(folder / "train.npy", mmap_mode="r")
+        scored = np.load(folder / "train-scored.npy", mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: the training shards cannot be read ({error}); rerun the encode stage") from None
+    return Batches(rows, scored, batch_tokens, repeat)

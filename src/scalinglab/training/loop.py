@@ -1,0 +1,87 @@
+"""The training loop: a pure stretch of steps from one state to another, reporting as it goes.
+
+Everything that decides a step is a function of its number (data, rate), so a run that stops and continues from its
+saved state is bitwise the run that never stopped.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from scalinglab.config import Execution, Training
+from scalinglab.model.decoder import Decoder
+from scalinglab.training.data import Batch, Batches
+from scalinglab.training.optimiser import set_rate
+
+CURVE_POINTS = 64  # losses are averaged and kept this often over a stretch: enough to draw, cheap to hold
+
+
+@dataclass(frozen=True)
+class Point:
+    """Mean training loss (nats a scored token) over the steps since the last point, ending at `step`."""
+
+    step: int
+    loss: float
+    lr: float
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Steps `first <= step < last` of one run."""
+
+    first: int
+    last: int
+
+
+def train(
+    model: Decoder,
+    optimiser: torch.optim.Optimizer,
+    batches: Batches,
+    stretch: Stretch,
+    rate_of: Callable[[int], float],
+    training: Training,
+    execution: Execution,
+    after_step: Callable[[int, Point | None], None],
+    start: int,
+) -> bool:
+    """Train from `start` (within the stretch) to its end; return False where the run diverged.
+
+    after_step(step, point) is called with the number of steps done, and with a curve point where one is due.
+    """
+    forward: Callable[..., torch.Tensor] = torch.compile(model.loss) if execution.compile else model.loss
+    device = next(model.parameters()).device
+    bf16 = execution.precision == "bf16"
+    every = max(1, (stretch.last - stretch.first) // CURVE_POINTS)
+    total = torch.zeros((), device=device)
+    counted = 0
+    model.train()
+    for step in range(start, stretch.last):
+        batch = _to(batches[step], device)
+        rate = rate_of(step)
+        set_rate(optimiser, rate)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+            loss = forward(batch.tokens_BT, batch.targets_BT, batch.scored_N)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm, foreach=True)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        total += loss.detach()
+        counted += 1
+        point = None
+        if (step + 1 - stretch.first) % every == 0 or step + 1 == stretch.last:
+            point = Point(step + 1, (total / counted).item(), rate)
+            total.zero_()
+            counted = 0
+            if not math.isfinite(point.loss):
+                return False
+        after_step(step + 1, point)
+    return True
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    if device.type == "cpu":
+        return batch
+    return Batch(*(t.to(device, non_blocking=True) for t in (batch.tokens_BT, batch.targets_BT, batch.scored_N)))

@@ -1,0 +1,46 @@
+"""When a run branches and how its learning rate moves: WSD (Hu et al. 2024, eq. 1) or cosine (Loshchilov & Hutter 2017).
+
+A WSD trunk warms up, then keeps its rate; each budget leaves it at a branch point and decays linearly to zero over the
+last `anneal_share` of its tokens (Hägele et al. 2024). A cosine cell leaves at step 0 and shares nothing.
+"""
+
+import math
+
+from scalinglab.config import Training, tokens_of, width_of
+
+
+def steps_of(tokens: int, batch_tokens: int) -> int:
+    """Whole optimiser steps nearest to a number of tokens."""
+    return round(tokens / batch_tokens)
+
+
+def branch_step(budget: str, training: Training) -> int:
+    """The trunk's step at which a budget's own part begins; 0 for `init`, and for every cosine cell."""
+    if budget == "init" or training.schedule == "cosine":
+        return 0
+    steps = steps_of(tokens_of(budget), training.batch_tokens)
+    return steps - max(1, round(training.anneal_share * steps))
+
+
+def peak_rate(size: str, training: Training) -> float:
+    """lr * (width / lr_width) ^ lr_exponent: the rate law of the study."""
+    return training.lr * (width_of(size) / training.lr_width) ** training.lr_exponent
+
+
+def warmup(step: int, training: Training) -> float:
+    """Linear from 0 to 1 over warmup_tokens; `step` counts from 0."""
+    steps = steps_of(training.warmup_tokens, training.batch_tokens)
+    return min(1.0, (step + 1) / steps) if steps else 1.0
+
+
+def trunk_rate(step: int, training: Training) -> float:
+    """Fraction of the peak rate on the trunk."""
+    return warmup(step, training)
+
+
+def anneal_rate(step: int, first: int, last: int, training: Training) -> float:
+    """Fraction of the peak rate at `step` of a branch that runs over first <= step < last."""
+    done = (step - first) / (last - first)
+    if training.schedule == "cosine":
+        return warmup(step, training) * 0.5 * (1 + math.cos(math.pi * done))
+    return warmup(step, training) * (1 - done)

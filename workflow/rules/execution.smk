@@ -1,0 +1,24 @@
+# How families run: scheduling priority and memory. A trunk is a chain, so it starts before what hangs off it.
+import os
+import subprocess
+import sys
+
+PRIORITY = {"init": 40, "trunk": 30, "evaluate": 20, "shots": 20, "anneal": 10}
+MEMORY_MB = {"clean": 1500, "encode": 1500}
+DEFAULT_MEMORY_MB = 1200
+
+watcher = None
+
+
+def start_watching():
+    """Bring MLflow up to date and print the overall progress while the jobs run, from one process of its own."""
+    global watcher
+    command = [sys.executable, "-m", "scalinglab", "sync", "--watch", "20"]
+    watcher = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def stop_watching():
+    """End the watcher, which syncs once more before it goes."""
+    if watcher is not None:
+        watcher.terminate()
+        watcher.wait()

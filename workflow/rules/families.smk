@@ -1,0 +1,82 @@
+# Rules from dvc.yaml. Before planning, the driver restores what the DVC cache holds; a dry run changes nothing.
+try:
+    study_config.load()
+    families = pipeline.load()
+    if workflow.is_main_process:
+        driver.prepare(sys.argv[1:])
+except UserError as error:
+    sys.exit(f"error: {error}")
+
+with open("params.yaml", encoding="utf-8") as stream:
+    params_yaml = pipeline.yaml.safe_load(stream)
+
+every_output = [out for stage in pipeline.stages_of(families) for out in stage.outs]
+
+
+wildcard_constraints:
+    size=r"d\d+(s\d+)?",
+    budget=r"\d+[kMG]?",
+    segment_to=r"\d+[kMG]?",
+    figure=r"[a-z_]+",
+
+
+def by_outputs(family):
+    """The family's stages by their outputs: a job's output names tell which stage it is."""
+    return {stage.outs: stage for stage in family.stages}
+
+
+def outs_of(family, wildcards):
+    """The outputs of the job with these wildcards."""
+    return tuple(pattern.format(**dict(wildcards.items())) for pattern in family.out_patterns)
+
+
+def inputs_of(family):
+    """A folder of results stands for the declared outputs inside it, a folder of code for its files."""
+    stages = by_outputs(family)
+
+    def files_behind(dep):
+        inside = [out for out in every_output if out.startswith(f"{dep}/")]
+        return inside or [str(path) for path in pipeline.files_of(dep)]
+
+    def inputs(wildcards):
+        outs = outs_of(family, wildcards)
+        return [path for dep in stages[outs].deps for path in files_behind(dep)]
+
+    return inputs
+
+
+def stage_param(family, read):
+    """A params function that looks up the job's stage."""
+    stages = by_outputs(family)
+    return lambda wildcards: read(stages[outs_of(family, wildcards)])
+
+
+def log_of(family, suffix):
+    """logs/<study>/<family>[-wildcards]: wildcards as in the family's first output."""
+    wildcards = re.findall(r"{(\w+)}", family.out_patterns[0])
+    name = "-".join([family.name, *(f"{{{wildcard}}}" for wildcard in wildcards)])
+    return f"logs/{params_yaml['study']}/{name}{suffix}"
+
+
+for family in families.values():
+
+    rule:
+        name:
+            family.name
+        input:
+            inputs_of(family),
+        output:
+            *family.out_patterns,
+        params:
+            cmd=stage_param(family, lambda stage: stage.cmd),
+            values=stage_param(family, lambda stage: repr(pipeline.param_values(stage, params_yaml))),
+        log:
+            log_of(family, ".log"),
+        benchmark:
+            log_of(family, ".tsv")
+        priority: PRIORITY.get(family.name, 0)
+        threads: 1
+        resources:
+            mem_mb=MEMORY_MB.get(family.name, DEFAULT_MEMORY_MB),
+        shell:
+            "({params.cmd}) > {log} 2>&1"
