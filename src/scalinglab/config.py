@@ -250,7 +250,7 @@ def _line(where: str, problem: Any, values: Any) -> str:
 
 def _known_keys(parents: tuple[str, ...]) -> list[str]:
     classes: dict[tuple[str, ...], type] = {(): Study, ("download", "sources"): Source}
-    classes |= {(name,): field.type for name, field in Study.__dataclass_fields__.items()}  # type: ignore[misc]
+    classes |= {(name,): field.type for name, field in Study.__dataclass_fields__.items()}
     return sorted(getattr(classes.get(parents, Study), "__dataclass_fields__", {}))
 
 

@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from scalinglab import cache, files, pipeline, receipts
 from scalinglab.errors import UserError
 from scalinglab.pipeline import Stage
@@ -69,7 +67,7 @@ def take_receipts(held: cache.Cache) -> list[str]:
     The outputs of a receipt that does not fit were made from something else than what stands in the folder now. They
     are deleted: neither tool could tell, and both will make them anew.
     """
-    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    params = pipeline.read_params()
     by_call = {(stage.family, _flat(stage.item)): stage for stage in _stages()}
     fitting: dict[str, Receipt] = {}
     for receipt in receipts.read_all():
@@ -93,7 +91,7 @@ def take_receipts(held: cache.Cache) -> list[str]:
 
 def _note_origins(names: list[str], origin: str) -> None:
     """Remember for tracking whether this machine made a stage's result or took it from the cache."""
-    study = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))["study"]
+    study = pipeline.read_params()["study"]
     path = Path(".scratch") / study / "origins.json"
     known = files.read_json(path) if path.exists() else {}
     files.write_json(path, {**known, **dict.fromkeys(names, origin)})
@@ -130,7 +128,7 @@ def _stages() -> list[Stage]:
 
 
 def _touch(outs: list[str]) -> None:
-    """Let Snakemake renew its memory of files that are up to date. Their ancestors are, too, so nothing stale is hit."""
+    """Let Snakemake renew its memory of files that are up to date; so are their ancestors, and nothing stale is hit."""
     subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", "1", "--touch", "--quiet", "all", "--", *outs],
         env={**os.environ, NESTED: "1"},

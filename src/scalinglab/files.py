@@ -1,10 +1,12 @@
 """Writing files so that nothing half-written ever stands under a final name, and reading them back."""
 
+import csv
 import hashlib
+import io
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,8 @@ def atomic(path: Path) -> Iterator[Path]:
             "free some space or make the folder writable, then run again"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.exists():
+            temporary.unlink()
 
 
 def _existing(folder: Path) -> Path:
@@ -50,6 +53,15 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON with sorted keys, so that equal values give equal bytes. NaN is written as null."""
     write_text(path, json.dumps(_finite(value), indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Write rows under `columns` (by default the first row's keys); floats with six significant digits. For stages that need not load pandas."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, fieldnames=columns or list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: f"{v:.6g}" if isinstance(v, float) else v for key, v in row.items()} for row in rows)
+    write_text(path, stream.getvalue())
 
 
 def _finite(value: Any) -> Any:

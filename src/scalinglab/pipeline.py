@@ -43,7 +43,7 @@ class Family:
 def load(root: Path = Path(".")) -> dict[str, Family]:
     """Read dvc.yaml and params.yaml below `root` and resolve every family."""
     declared = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    params = read_params(root)
     return {name: _family(name, spec, params) for name, spec in declared.items()}
 
 
@@ -121,3 +121,13 @@ def files_of(dep: str) -> list[Path]:
     if not path.is_dir():
         return [path]
     return sorted(p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+
+
+def read_params(root: Path = Path(".")) -> dict[str, Any]:
+    """params.yaml as plain values, as DVC and Snakemake see them. Raises UserError where it is not valid YAML."""
+    try:
+        return yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError("params.yaml is missing; run from the repository root, or `scalinglab use laptop`") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"params.yaml is not valid YAML: {' '.join(str(error).split())}") from None

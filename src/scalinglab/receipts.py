@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from scalinglab import files, pipeline
 
 FOLDER = Path(".scratch/receipts")
@@ -37,7 +35,7 @@ def written(stage: str, options: dict[str, str]) -> Iterator[None]:
     """Write a receipt when the body ends without an error."""
     started = time.time()
     sources = {path.as_posix(): files.sha256(path) for path in pipeline.files_of("src/scalinglab")}
-    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    params = pipeline.read_params()
     yield
     if "DVC_STAGE" in os.environ:
         return

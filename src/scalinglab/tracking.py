@@ -13,7 +13,7 @@ import pandas as pd
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
-from scalinglab import files, pipeline, provenance
+from scalinglab import files, provenance
 from scalinglab.paths import Paths
 
 STORE = "sqlite:///mlflow.db"
@@ -110,9 +110,7 @@ def read_cells(params: dict[str, Any], sweep_key: str) -> Iterator[Cell]:
             yield _cell(paths, sweep_key, size, budget, curve, origins)
 
 
-def _cell(
-    paths: Paths, sweep_key: str, size: str, budget: str, curve: pd.DataFrame, origins: dict[str, str]
-) -> Cell:
+def _cell(paths: Paths, sweep_key: str, size: str, budget: str, curve: pd.DataFrame, origins: dict[str, str]) -> Cell:
     final: dict[str, float] = {}
     described: dict[str, str] = {"size": size, "budget": budget}
     evaluated = paths.cell("evaluate", size, budget, ".json")
@@ -153,8 +151,3 @@ def _flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from _flatten(value, f"{name}.")
         else:
             yield name, value
-
-
-def load_params() -> dict[str, Any]:
-    """params.yaml as plain values."""
-    return pipeline.yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))

@@ -2,13 +2,11 @@
 try:
     study_config.load()
     families = pipeline.load()
+    params_yaml = pipeline.read_params()
     if workflow.is_main_process:
         driver.prepare(sys.argv[1:])
 except UserError as error:
     sys.exit(f"error: {error}")
-
-with open("params.yaml", encoding="utf-8") as stream:
-    params_yaml = pipeline.yaml.safe_load(stream)
 
 every_output = [out for stage in pipeline.stages_of(families) for out in stage.outs]
 
@@ -27,7 +25,9 @@ def by_outputs(family):
 
 def outs_of(family, wildcards):
     """The outputs of the job with these wildcards."""
-    return tuple(pattern.format(**dict(wildcards.items())) for pattern in family.out_patterns)
+    return tuple(
+        pattern.format(**dict(wildcards.items())) for pattern in family.out_patterns
+    )
 
 
 def inputs_of(family):
@@ -67,16 +67,20 @@ for family in families.values():
             inputs_of(family),
         output:
             *family.out_patterns,
-        params:
-            cmd=stage_param(family, lambda stage: stage.cmd),
-            values=stage_param(family, lambda stage: repr(pipeline.param_values(stage, params_yaml))),
         log:
             log_of(family, ".log"),
         benchmark:
             log_of(family, ".tsv")
         priority: PRIORITY.get(family.name, 0)
+        conda:
+            "../envs/scalinglab.yaml"
         threads: 1
         resources:
             mem_mb=MEMORY_MB.get(family.name, DEFAULT_MEMORY_MB),
+        params:
+            cmd=stage_param(family, lambda stage: stage.cmd),
+            values=stage_param(
+                family, lambda stage: repr(pipeline.param_values(stage, params_yaml))
+            ),
         shell:
             "({params.cmd}) > {log} 2>&1"

@@ -66,9 +66,7 @@ def keep(raw: Iterator[Document], options: Clean, report: DropReport) -> Iterato
         yield Document(document.source, document.path, text, split_of(key, options.validation_share))
 
 
-def decontaminate(
-    read: Callable[[str], Iterator[Document]], options: Clean, report: DropReport
-) -> Iterator[Document]:
+def decontaminate(read: Callable[[str], Iterator[Document]], options: Clean, report: DropReport) -> Iterator[Document]:
     """All kept documents but the validation ones that overlap with training text.
 
     read: yields the kept documents of a split; called anew for each pass, so that none is held in memory.

@@ -36,9 +36,7 @@ class NearDuplicates:
         """True where an earlier document has an estimated Jaccard similarity at or above the threshold."""
         signature = MinHash(num_perm=self._permutations, seed=SEED, hashfunc=int)
         signature.update_batch(shingle_hashes(text, self._words).tolist())
-        if any(
-            self._signatures[other].jaccard(signature) >= self._jaccard for other in self._index.query(signature)
-        ):
+        if any(self._signatures[other].jaccard(signature) >= self._jaccard for other in self._index.query(signature)):
             return True
         self._index.insert(key, signature)
         self._signatures[key] = signature

@@ -32,7 +32,7 @@ def text_rows(tokens: NDArray[np.uint16], seq_len: int) -> NDArray[np.uint16]:
 
 
 def skill_rows(skill: Skill, split: str, seed: int, start: int, count: int, seq_len: int, offset: int) -> NDArray:
-    """Skill documents [count, seq_len + 1] in the tokenizer's ids. seq_len must be even: one task symbol, then pairs."""
+    """Skill documents [count, seq_len + 1] in the tokenizer's ids. seq_len is even: a task symbol, then pairs."""
     return skill.documents(split, seed, start, count, seq_len // 2) + np.uint16(offset)
 
 

@@ -8,17 +8,17 @@ from scalinglab.emergence.wilson import wilson
 
 
 def with_intervals(exact: pd.DataFrame) -> pd.DataFrame:
-    """The exact-match table with Wilson intervals of `exact/acc`, and `exact/of_bayes`: progress from chance to Bayes."""
+    """The table with Wilson intervals of `exact/acc` and `exact/of_bayes`, progress from the floor (0) to Bayes (1)."""
     table = exact.copy()
     bounds = [wilson(row["exact/acc"] * row["items"], int(row["items"])) for _, row in table.iterrows()]
     table["exact/low"], table["exact/high"] = zip(*bounds, strict=True)
-    table["exact/of_bayes"] = (table["exact/acc"] - table["chance"]) / (table["bayes/exact"] - table["chance"])
+    table["exact/of_bayes"] = (table["exact/acc"] - table["floor"]) / (table["bayes/exact"] - table["floor"])
     return table
 
 
 def verdicts(table: pd.DataFrame, threshold: float) -> list[dict[str, object]]:
     """For each skill and answer length: the fewest FLOPs at which a seed-0 cell passes `threshold` of the way from
-    chance to Bayes, and how many cells are near chance and near Bayes. None where no cell passes."""
+    the floor to Bayes, and how many cells are near either. None where no cell passes."""
     rows: list[dict[str, object]] = []
     for (skill, length), group in table[table["seed_offset"] == 0].groupby(["skill", "length"], sort=True):
         passed = group[group["exact/of_bayes"] >= threshold]
@@ -29,7 +29,7 @@ def verdicts(table: pd.DataFrame, threshold: float) -> list[dict[str, object]]:
                 "length": length,
                 "first_cell": None if first is None else f"{first['size']}-{first['budget']}",
                 "first_flops": None if first is None else float(first["flops"]),
-                "cells_near_chance": int((group["exact/of_bayes"] < 0.1).sum()),
+                "cells_near_floor": int((group["exact/of_bayes"] < 0.1).sum()),
                 "cells_near_bayes": int((group["exact/of_bayes"] > 0.9).sum()),
                 "cells": len(group),
                 "largest_jump": largest_jump(group),
@@ -39,7 +39,7 @@ def verdicts(table: pd.DataFrame, threshold: float) -> list[dict[str, object]]:
 
 
 def largest_jump(group: pd.DataFrame) -> float | None:
-    """The largest gain of `exact/of_bayes` from one budget to the next of the same size: near 1 is a sharp transition."""
+    """Largest gain of `exact/of_bayes` from one budget to the next of the same size: near 1 is a sharp transition."""
     steps = [
         float(step)
         for _, trunk in group.sort_values("tokens").groupby("size")

@@ -18,10 +18,30 @@ from scalinglab.skills.base import OUTPUT_0, Pairs, Skill
 
 @dataclass(frozen=True)
 class Answers:
-    """Per document and pair, [N, S]: whether the likeliest token of the whole vocabulary is right, and -log p in nats."""
+    """Per document and pair: whether the likeliest token of the whole vocabulary is right, and -log p in nats."""
 
     correct_NS: NDArray[np.bool_]
     nll_NS: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the Bayes predictor says of the same documents: its largest probability, and -log p of the answer."""
+
+    top_NS: NDArray[np.float64]
+    nll_NS: NDArray[np.float64]
+
+    @property
+    def floor(self) -> float:
+        """Its expected accuracy at zero examples: a uniform guess, or the prior where a task has one."""
+        return float(self.top_NS[:, 0].mean())
+
+
+def reference(skill: Skill, pairs: Pairs) -> Reference:
+    """The Bayes predictor's scores on documents of a skill."""
+    p_NSV = skill.bayes(pairs)
+    gold_NS = np.take_along_axis(p_NSV, pairs.y_NS[..., None], axis=2)[..., 0]
+    return Reference(p_NSV.max(axis=2), -np.log(gold_NS))
 
 
 @torch.no_grad()
@@ -42,53 +62,52 @@ def answer(model: Decoder, skill: Skill, pairs: Pairs, offset: int, batch_rows: 
     return Answers(np.concatenate(correct), np.concatenate(nll))
 
 
-def by_shots(skill: Skill, pairs: Pairs, answers: Answers, ks: Sequence[int]) -> list[dict[str, float | int | str]]:
-    """One row a shot count k: the model's and the Bayes predictor's accuracy and nats, and chance.
+Row = dict[str, float | int | str]
+
+
+def by_shots(name: str, answers: Answers, bayes: Reference, ks: Sequence[int]) -> list[Row]:
+    """One row a shot count k: accuracy and nats of the model and of the Bayes predictor, and the latter's floor.
 
     Raises UserError for a k beyond the document.
     """
-    p_NSV = skill.bayes(pairs)
-    gold_NS = np.take_along_axis(p_NSV, pairs.y_NS[..., None], axis=2)[..., 0]
-    shots = pairs.x_NS.shape[1]
+    items, shots = answers.correct_NS.shape
     if max(ks) >= shots:
         raise UserError(f"shots.ks: {max(ks)} examples do not fit; mixture.seq_len allows k up to {shots - 1}")
     return [
         {
-            "skill": skill.name,
+            "skill": name,
             "k": k,
-            "items": len(gold_NS),
+            "items": items,
             "icl/acc": float(answers.correct_NS[:, k].mean()),
             "icl/nll": float(answers.nll_NS[:, k].mean()),
-            "bayes/acc": float(p_NSV[:, k].max(axis=1).mean()),
-            "bayes/nll": float(-np.log(gold_NS[:, k]).mean()),
-            "chance": 1 / skill.n_outputs,
+            "bayes/acc": float(bayes.top_NS[:, k].mean()),
+            "bayes/nll": float(bayes.nll_NS[:, k].mean()),
+            "floor": bayes.floor,
         }
         for k in ks
     ]
 
 
-def exact_match(
-    skill: Skill, pairs: Pairs, answers: Answers, lengths: Sequence[int]
-) -> list[dict[str, float | int | str]]:
+def exact_match(name: str, answers: Answers, bayes: Reference, lengths: Sequence[int]) -> list[Row]:
     """The last r answers of each document as one r-token output (Schaeffer et al. 2023, section 3).
 
     `exact/acc` counts an output only if every token is right, `token/acc` counts tokens, `token/nll` is their mean
     -log p: three views of the same answers. The Bayes columns are what the optimal predictor expects of the first two.
     """
-    top_NS = skill.bayes(pairs).max(axis=2)
-    if max(lengths) > top_NS.shape[1]:
-        raise UserError(f"emergence.exact_lengths: {max(lengths)} answers do not fit into {top_NS.shape[1]} pairs")
+    items, shots = answers.correct_NS.shape
+    if max(lengths) > shots:
+        raise UserError(f"emergence.exact_lengths: {max(lengths)} answers do not fit into {shots} pairs")
     return [
         {
-            "skill": skill.name,
+            "skill": name,
             "length": r,
-            "items": len(top_NS),
+            "items": items,
             "exact/acc": float(answers.correct_NS[:, -r:].all(axis=1).mean()),
             "token/acc": float(answers.correct_NS[:, -r:].mean()),
             "token/nll": float(answers.nll_NS[:, -r:].mean()),
-            "bayes/exact": float(top_NS[:, -r:].prod(axis=1).mean()),
-            "bayes/acc": float(top_NS[:, -r:].mean()),
-            "chance": float((1 / skill.n_outputs) ** r),
+            "bayes/exact": float(bayes.top_NS[:, -r:].prod(axis=1).mean()),
+            "bayes/acc": float(bayes.top_NS[:, -r:].mean()),
+            "floor": bayes.floor**r,
         }
         for r in lengths
     ]

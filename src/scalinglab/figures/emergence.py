@@ -6,7 +6,11 @@ from matplotlib.figure import Figure
 
 from scalinglab.figures.style import SKILL_TITLES, Tables, first_seed, new_figure, size_style
 
-METRICS = (("exact/acc", "exact match of {r} answers"), ("token/acc", "accuracy a token"), ("token/nll", "-log p (nats)"))
+METRICS = (
+    ("exact/acc", "exact match of {r} answers"),
+    ("token/acc", "accuracy a token"),
+    ("token/nll", "-log p (nats)"),
+)
 
 
 def draw(tables: Tables, options: dict[str, Any]) -> Figure:
@@ -29,9 +33,9 @@ def draw(tables: Tables, options: dict[str, Any]) -> Figure:
                                       color=styles[int(str(width))]["color"])  # fmt: skip
             if metric != "token/nll":
                 bayes = here["bayes/exact" if metric == "exact/acc" else "bayes/acc"].iloc[0]
-                chance = here["chance"].iloc[0] ** (1 if metric == "exact/acc" else 1 / r)
+                floor = here["floor"].iloc[0] ** (1 if metric == "exact/acc" else 1 / r)
                 axis.axhline(bayes, color="black", linestyle="--", linewidth=1, label="Bayes optimum")
-                axis.axhline(chance, color="grey", linestyle=":", linewidth=1, label="chance")
+                axis.axhline(floor, color="grey", linestyle=":", linewidth=1, label="optimum without examples")
                 axis.set_ylim(-0.03, 1.05)
             axis.set_xscale("log")
             axis.set_ylabel(label.format(r=r))

@@ -16,7 +16,9 @@ def draw(tables: Tables, options: dict[str, Any]) -> Figure:
         axis.plot(
             trunk["tokens"],
             trunk["val/bpb"],
-            label=None if replica else f"width {trunk['width'].iloc[0]} ({trunk['params_matmul'].iloc[0]:,} parameters)",
+            label=None
+            if replica
+            else f"width {trunk['width'].iloc[0]} ({trunk['params_matmul'].iloc[0]:,} parameters)",
             alpha=0.35 if replica else 1.0,
             markersize=5,
             linewidth=1.2,

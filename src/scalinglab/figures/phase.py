@@ -1,4 +1,4 @@
-"""Where each skill is had: progress from chance to the Bayes optimum over the grid of sizes and budgets."""
+"""Where each skill is had, over sizes and budgets: from the optimum without examples (0) to the Bayes optimum (1)."""
 
 from typing import Any
 
@@ -28,5 +28,5 @@ def draw(tables: Tables, options: dict[str, Any]) -> Figure:
         axis.spines[:].set_visible(False)
     axes[0].set_ylabel("width")
     if image is not None:
-        figure.colorbar(image, ax=axes, label="share of the way from chance (0) to Bayes (1)")
+        figure.colorbar(image, ax=axes, label="from floor (0) to Bayes (1)")
     return figure

@@ -21,10 +21,11 @@ def draw(tables: Tables, options: dict[str, Any]) -> Figure:
             bounds = [wilson(a * n, int(n)) for a, n in zip(line["icl/acc"], line["items"], strict=True)]
             axis.plot(line["k"], line["icl/acc"], markersize=4, linewidth=1.1, label=f"width {width}",
                       **styles[int(str(width))])  # fmt: skip
-            axis.fill_between(line["k"], *zip(*bounds, strict=True), color=styles[int(str(width))]["color"], alpha=0.15)
+            low, high = zip(*bounds, strict=True)
+            axis.fill_between(line["k"], low, high, color=styles[int(str(width))]["color"], alpha=0.15)
         bayes = here.drop_duplicates("k").sort_values("k")
         axis.plot(bayes["k"], bayes["bayes/acc"], "k--", linewidth=1, label="Bayes optimum")
-        axis.axhline(here["chance"].iloc[0], color="grey", linestyle=":", linewidth=1, label="chance")
+        axis.axhline(here["floor"].iloc[0], color="grey", linestyle=":", linewidth=1, label="optimum without examples")
         axis.set_xscale("symlog", linthresh=1)
         axis.set_xticks(sorted(here["k"].unique()), [str(k) for k in sorted(here["k"].unique())])
         axis.minorticks_off()

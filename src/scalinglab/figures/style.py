@@ -15,7 +15,7 @@ from scalinglab.files import atomic
 
 MARKERS = "osD^vP*X"
 SKILL_TITLES = {"recall": "Recall (16 keys)", "shift": "Modular shift (mod 16)", "prior": "Prior mapping"}
-RC = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+RC: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ def by_trunk(
     Resamples with fewer than three distinct widths cannot carry a surface in N and are drawn anew.
     """
     rng = np.random.default_rng(seed)
-    trunks = {size: group for size, group in cells.groupby("size")}
+    trunks = dict(list(cells.groupby("size")))
     widths = {size: group["width"].iloc[0] for size, group in trunks.items()}
     names = sorted(trunks)
-    rows = []
+    rows: list[dict[str, float]] = []
     while len(rows) < resamples and len(set(widths.values())) >= 3:
         drawn = rng.choice(names, size=len(names))
         if len({widths[name] for name in drawn}) >= 3:

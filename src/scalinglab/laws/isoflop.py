@@ -30,11 +30,7 @@ def lines(cells: pd.DataFrame, count: int, params: str, loss: str) -> pd.DataFra
 
     cells: one row a (width, budget), with `flops`, `tokens` and the columns named by params and loss.
     """
-    curves = {
-        float(n): trunk.sort_values("tokens")
-        for n, trunk in cells.groupby(params)
-        if len(trunk) > 1
-    }
+    curves = {float(n): trunk.sort_values("tokens") for n, trunk in cells.groupby(params) if len(trunk) > 1}
     spans = [(trunk["flops"].min(), trunk["flops"].max()) for trunk in curves.values()]
     if len(spans) < MIN_SIZES:
         return pd.DataFrame(columns=["flops", "params", "tokens", "loss"])
@@ -53,7 +49,7 @@ def lines(cells: pd.DataFrame, count: int, params: str, loss: str) -> pd.DataFra
 
 
 def _interpolate(trunk: pd.DataFrame, flops: float, loss: str) -> tuple[float, float]:
-    """Tokens and loss of a trunk at a number of FLOPs: monotone cubic in ln tokens, ln loss (Fritsch & Carlson 1980)."""
+    """Tokens and loss of a trunk at a number of FLOPs: monotone cubic in logarithms (Fritsch & Carlson 1980)."""
     per_token = trunk["flops"].iloc[0] / trunk["tokens"].iloc[0]
     tokens = flops / per_token
     ln_tokens = np.log(trunk["tokens"].to_numpy(float))

@@ -49,7 +49,13 @@ def objective(theta: Array, ln_n: Array, ln_d: Array, ln_loss: Array, delta: flo
     slope = np.where(inside, residual, delta * np.sign(residual))
     share = np.exp(terms - prediction)
     by_term = share * slope
-    gradient = [by_term[0].sum(), by_term[1].sum(), by_term[2].sum(), -(by_term[0] @ ln_n), -(by_term[1] @ ln_d)]
+    gradient = [
+        by_term[0].sum(),
+        by_term[1].sum(),
+        by_term[2].sum(),
+        -(by_term[0] @ ln_n),
+        -(by_term[1] @ ln_d),
+    ]
     return float(value), np.array(gradient)
 
 

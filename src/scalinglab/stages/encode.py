@@ -107,9 +107,7 @@ def _write_mixture(paths: Paths, mixture: Mixture, seed: int, stream: Path) -> i
                 own = np.flatnonzero(here)[numbers % len(skills) == i]
                 if len(own):
                     first = int(numbers[numbers % len(skills) == i][0]) // len(skills)
-                    block[own] = packing.skill_rows(
-                        one, "train", seed, first, len(own), seq_len, offset=bpe.CONTROL
-                    )
+                    block[own] = packing.skill_rows(one, "train", seed, first, len(own), seq_len, offset=bpe.CONTROL)
             rows[span] = block
             scored[span] = scored_row[here.astype(int)]
         rows.flush()

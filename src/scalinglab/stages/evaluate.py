@@ -8,7 +8,7 @@ from scalinglab.files import read_json, write_json
 from scalinglab.model.counts import cell_flops, count
 from scalinglab.model.weights import load_model_weights
 from scalinglab.paths import Paths
-from scalinglab.stages.pretraining import build_model, pick_device
+from scalinglab.stages.models import build_model, pick_device
 
 
 def run(study: Study, size: str, budget: str) -> None:

@@ -4,7 +4,7 @@ from scalinglab.config import START, Study, seed_of
 from scalinglab.model.decoder import initialise
 from scalinglab.model.weights import save_tensors
 from scalinglab.paths import Paths
-from scalinglab.stages.pretraining import build_model
+from scalinglab.stages.models import build_model
 
 
 def run(study: Study, size: str) -> None:

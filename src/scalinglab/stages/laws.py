@@ -51,7 +51,7 @@ def run(study: Study) -> None:
 
 
 def _columns(cells: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return tuple(cells[name].to_numpy(float) for name in (PARAMS, "tokens", LOSS))  # type: ignore[return-value]
+    return tuple(cells[name].to_numpy(float) for name in (PARAMS, "tokens", LOSS))
 
 
 def _isoflop(cells: pd.DataFrame, count: int) -> tuple[pd.DataFrame, float, list[isoflop.Minimum]]:

@@ -1,7 +1,5 @@
-"""What the init, trunk and anneal stages share: build the model, run one stretch with checkpoints, write its files."""
+"""What the trunk and anneal stages share: run one stretch with checkpoints and write its files."""
 
-import csv
-import io
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -13,35 +11,19 @@ import torch
 from scalinglab import provenance
 from scalinglab.config import Study
 from scalinglab.errors import UserError
-from scalinglab.files import digest, read_json, write_json, write_text
+from scalinglab.files import digest, read_json, write_csv, write_json
 from scalinglab.model.counts import cell_flops, count
 from scalinglab.model.decoder import Decoder
-from scalinglab.model.shape import shape_of
 from scalinglab.model.weights import load_tensors, save_tensors
 from scalinglab.paths import Paths
+from scalinglab.stages.models import build_model, pick_device
 from scalinglab.training.data import open_batches
 from scalinglab.training.loop import Point, Stretch, train
 from scalinglab.training.optimiser import make_optimiser, restore_state, state_tensors
 from scalinglab.training.progress import Reporter
 
+CURVE = ("step", "tokens", "flops", "train/loss", "lr")
 SCRATCH = Path(".scratch")
-
-
-def build_model(study: Study, size: str) -> Decoder:
-    """An untrained decoder of a size, for the vocabulary that the encode stage made."""
-    manifest = read_json(Paths(study.study).manifest)
-    return Decoder(shape_of(size, study.model, manifest["vocab_size"], study.mixture.seq_len), study.model)
-
-
-def pick_device(study: Study) -> torch.device:
-    """The device that execution.device names. Raises UserError where it is not there."""
-    wanted = study.execution.device
-    torch.set_num_threads(study.execution.threads)
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise UserError("execution.device = 'cuda': no CUDA device is visible; use auto or cpu")
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(wanted)
 
 
 def run_stretch(
@@ -95,7 +77,15 @@ def run_stretch(
 
         if not diverged:
             diverged = not train(
-                model, optimiser, batches, stretch, rate_of, study.training, study.execution, after_step, start
+                model,
+                optimiser,
+                batches,
+                stretch,
+                rate_of,
+                study.training,
+                study.execution,
+                after_step,
+                start,
             )
     if diverged:
         print(f"{name}: diverged; recorded as such")
@@ -144,13 +134,17 @@ def _write(
         tensors = {name: tensor for name, tensor in tensors.items() if name.startswith("model.")}
     batch_tokens = study.training.batch_tokens
     counts = count(model.shape, study.model)
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["step", "tokens", "flops", "train/loss", "lr"])
+    rows = []
     for p in points:
         tokens = p.step * batch_tokens
-        writer.writerow([p.step, tokens, cell_flops(counts, tokens), f"{p.loss:.6f}", f"{p.lr:.8g}"])
-    write_text(target.with_suffix(".csv"), stream.getvalue())
+        flops = cell_flops(counts, tokens)
+        rows.append({"step": p.step, "tokens": tokens, "flops": flops, "train/loss": p.loss, "lr": p.lr})
+    write_csv(target.with_suffix(".csv"), rows, CURVE)
     loss = points[-1].loss if points else None
-    state = {"step": stretch.last, "tokens": stretch.last * batch_tokens, "diverged": diverged, "train/loss": loss}
+    state = {
+        "step": stretch.last,
+        "tokens": stretch.last * batch_tokens,
+        "diverged": diverged,
+        "train/loss": loss,
+    }
     save_tensors(target, tensors, state)

@@ -16,7 +16,7 @@ CAPTIONS = {
     "isoflop": "Losses interpolated to equal training FLOPs; crosses mark minima that lie between measured sizes.",
     "frontier": "The parametric surface: its compute-optimal frontier, and what it leaves unexplained.",
     "shots": "Accuracy against examples in context at the largest budget, with chance and the Bayes optimum.",
-    "emergence": "One set of answers under three metrics: exact match of several answers, accuracy and likelihood a token.",
+    "emergence": "The same answers under three metrics: exact match of several, accuracy and likelihood of each.",
     "phase": "Which cells have which skill.",
 }
 

@@ -13,9 +13,7 @@ def run(study: Study) -> None:
         read_json(paths.cell("evaluate", size, budget, ".json")) for size, budget in study.grid.cells()
     )
     tables = {
-        suffix: pd.concat(
-            pd.read_csv(paths.cell("shots", size, budget, suffix)) for size, budget in study.grid.cells()
-        )
+        suffix: pd.concat(pd.read_csv(paths.cell("shots", size, budget, suffix)) for size, budget in study.grid.cells())
         for suffix in (".csv", ".exact.csv")
     }
     at_k = tables[".csv"][tables[".csv"]["k"] == study.emergence.k]

@@ -7,12 +7,12 @@ import sys
 import threading
 import time
 
-from scalinglab import tracking
+from scalinglab import pipeline, tracking
 from scalinglab.progress import Progress
 
 
 def run(arguments: argparse.Namespace) -> None:
-    params = tracking.load_params()
+    params = pipeline.read_params()
     if not arguments.watch:
         changed = tracking.sync(params)
         print(f"{changed} runs brought up to date in {tracking.STORE}")

@@ -18,9 +18,7 @@ def make_optimiser(model: nn.Module, training: Training) -> torch.optim.AdamW:
         {"params": decayed, "weight_decay": training.weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(
-        groups, lr=0.0, betas=(training.beta1, training.beta2), eps=training.eps, fused=True
-    )
+    return torch.optim.AdamW(groups, lr=0.0, betas=(training.beta1, training.beta2), eps=training.eps, fused=True)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
@@ -38,9 +36,7 @@ def state_tensors(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[st
     return tensors
 
 
-def restore_state(
-    model: nn.Module, optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor], step: int
-) -> None:
+def restore_state(model: nn.Module, optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor], step: int) -> None:
     """Put weights and moments back; a state without moments (an initial one) leaves the optimiser fresh."""
     prefix = "model."
     model.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})

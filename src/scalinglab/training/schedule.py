@@ -1,4 +1,4 @@
-"""When a run branches and how its learning rate moves: WSD (Hu et al. 2024, eq. 1) or cosine (Loshchilov & Hutter 2017).
+"""When a run branches, and how its rate moves: WSD (Hu et al. 2024, eq. 1) or cosine (Loshchilov & Hutter 2017).
 
 A WSD trunk warms up, then keeps its rate; each budget leaves it at a branch point and decays linearly to zero over the
 last `anneal_share` of its tokens (Hägele et al. 2024). A cosine cell leaves at step 0 and shares nothing.

@@ -1,0 +1,49 @@
+# `make run` and `make test` are all a new machine needs: Python 3.11 or newer, git and make.
+PYTHON ?= python3
+VENV ?= .venv
+CORES ?= 2
+PORT ?= 5000
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+# One thread a job: parallelism comes from Snakemake.
+export OMP_NUM_THREADS ?= 1
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup run test lint ui bench lock clean
+
+help:            ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/ -/'
+
+setup: $(READY)  ## make the environment in .venv
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $(READY)
+
+run: $(READY)    ## run the study of params.yaml (the default one takes about 15 minutes on 2 cores)
+	@-snakemake --unlock --quiet all 2>/dev/null
+	snakemake --cores $(CORES)
+
+test: $(READY) lint ## lint, types and all tests, the real DAG among them
+	python -m pytest -n $(CORES) --dist loadgroup
+
+lint: $(READY)   ## ruff, mypy, snakefmt, snakemake --lint
+	ruff check .
+	ruff format --check .
+	mypy
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+ui: $(READY)     ## MLflow on 127.0.0.1
+	scalinglab ui --port $(PORT)
+
+bench: $(READY)  ## the benchmarks, one after the other
+	for script in benchmarks/*.py; do python $$script || exit 1; done
+
+lock: $(READY)   ## write the versions in .venv to requirements.lock
+	(head -2 requirements.lock; $(BIN)/python -m pip freeze --exclude-editable | sed 's/^torch==.*/torch==2.13.0/') > .lock && mv .lock requirements.lock
+
+clean:           ## remove the environment and scratch files; results and caches stay
+	rm -rf $(VENV) .scratch logs

@@ -1,0 +1,122 @@
+"""Downloads against a real https server on this machine that cuts, lies, redirects and ignores ranges."""
+
+import datetime
+import hashlib
+import http.server
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from scalinglab.corpus import fetch
+from scalinglab.errors import UserError
+
+BODY = bytes(range(256)) * 2000
+DIGEST = hashlib.sha256(BODY).hexdigest()
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """/file: the body, ranges honoured. /cut: the first answer breaks off. /redirect: to plain http."""
+
+    cuts = 0
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        type(self).asked.append(f"{self.path} {self.headers.get('Range', '')}".strip())
+        if self.path.startswith("/redirect"):
+            self.send_response(302)
+            self.send_header("Location", f"http://localhost:{self.server.server_address[1]}/file")
+            self.end_headers()
+            return
+        start = int(self.headers["Range"].split("=")[1].rstrip("-")) if "Range" in self.headers else 0
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(BODY) - start))
+        self.end_headers()
+        cut = self.path.startswith("/cut") and type(self).cuts == 0
+        type(self).cuts += cut
+        self.wfile.write(BODY[start : start + 100_000] if cut else BODY[start:])
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = tmp_path / "server.pem"
+    pem.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    Server.cuts, Server.asked = 0, []
+    httpd = http.server.ThreadingHTTPServer(("localhost", 0), Server)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    httpd.socket = context.wrap_socket(httpd.socket, server_side=True)
+    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pem))
+    monkeypatch.setattr(fetch.time, "sleep", lambda seconds: None)
+    yield f"https://localhost:{httpd.server_address[1]}"
+    httpd.shutdown()
+    httpd.server_close()
+
+
+def test_downloads_once(server: str, tmp_path: Path) -> None:
+    for _ in range(2):
+        path = fetch.fetch(f"{server}/file", DIGEST, 10**6, cache=tmp_path / "cache")
+        assert path.read_bytes() == BODY
+    assert len(Server.asked) == 1
+
+
+def test_resumes_after_a_cut(server: str, tmp_path: Path) -> None:
+    path = fetch.fetch(f"{server}/cut", DIGEST, 10**6, cache=tmp_path / "cache")
+    assert path.read_bytes() == BODY
+    assert Server.asked[1].startswith("/cut bytes=")
+
+
+def test_wrong_checksum_is_refused_and_leaves_nothing(server: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="sha256 is"):
+        fetch.fetch(f"{server}/file", "0" * 64, 10**6, cache=tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_size_cap_holds_while_streaming(server: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="larger than max_bytes = 1000"):
+        fetch.fetch(f"{server}/file", DIGEST, 1000, cache=tmp_path / "cache")
+
+
+def test_redirect_to_plain_http_is_refused(server: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot be fetched|not https"):
+        fetch.fetch(f"{server}/redirect", DIGEST, 10**6, cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("url", "digest", "message"),
+    [
+        ("http://example.org/a.txt", "0" * 64, "only https"),
+        ("https://example.org/a.txt", "12", "64 hex digits"),
+        ("https://example.org/", "0" * 64, "names no file"),
+    ],
+)
+def test_bad_addresses(url: str, digest: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        fetch.fetch(url, digest, 100, cache=tmp_path)

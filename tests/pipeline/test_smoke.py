@@ -1,0 +1,265 @@
+"""The real DAG on the smoke preset, with real Snakemake, DVC and MLflow, in a repository of its own.
+
+The tests run in order on one repository: each is a thing that users do after a first run, and what it must cost.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from mlflow.tracking import MlflowClient
+
+from tests.conftest import copy_repository
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("pipeline")]
+NOTHING = "Nothing to be done"
+UP_TO_DATE = "Data and pipelines are up to date."
+
+
+class Repository:
+    """A copy of the project with the commands that users type."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = copy_repository(root)
+        self.env = {
+            **os.environ,
+            "PYTHONPATH": str(self.root / "src"),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+
+    def call(self, *command: str, check: bool = True) -> str:
+        done = subprocess.run(
+            command, cwd=self.root, env=self.env, capture_output=True, text=True, timeout=900, check=False
+        )
+        output = done.stdout + done.stderr
+        assert done.returncode == 0 or not check, output
+        return output
+
+    def snakemake(self, *arguments: str) -> str:
+        return self.call("snakemake", "--cores", "2", *arguments)
+
+    def planned(self) -> dict[str, int]:
+        """Jobs by rule that a dry run plans."""
+        output = self.snakemake("-n")
+        return {name: int(n) for name, n in re.findall(r"^(\w+)\s+(\d+)$", output, re.MULTILINE) if name != "total"}
+
+    def stale(self) -> set[str]:
+        """Stages that DVC would reproduce, downstream ones included."""
+        output = self.call("dvc", "repro", "--dry")
+        return set(re.findall(r"Running stage '([^']+)'", output))
+
+    def change(self, path: str, value: object) -> None:
+        """Set one value of params.yaml."""
+        file = self.root / "params.yaml"
+        params = yaml.safe_load(file.read_text())
+        *parents, last = path.split(".")
+        part = params
+        for name in parents:
+            part = part[name]
+        part[last] = value
+        file.write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def receipts_of_work(self) -> set[str]:
+        """Logs of the jobs that ran since the last call."""
+        folder = self.root / "logs/smoke"
+        names = {path.stem for path in folder.glob("*.log")}
+        shutil.rmtree(folder, ignore_errors=True)
+        return names
+
+    def results(self) -> dict[str, bytes]:
+        """Contents of every result but the records of how they were made."""
+        root = self.root / "results/smoke"
+        files = [p for p in sorted(root.rglob("*")) if p.is_file() and not p.name.endswith(".provenance.json")]
+        return {p.relative_to(root).as_posix(): p.read_bytes() for p in files}
+
+    def assert_clean(self) -> None:
+        assert NOTHING in self.snakemake()
+        assert UP_TO_DATE in self.call("dvc", "repro")
+        assert UP_TO_DATE in self.call("dvc", "status")
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    return Repository(tmp_path_factory.mktemp("smoke"))
+
+
+def families(names: set[str]) -> set[str]:
+    return {re.split(r"[@-]", name)[0] for name in names}
+
+
+def test_a_clean_clone_plans_the_whole_study(repository: Repository) -> None:
+    planned = repository.planned()
+    assert planned["anneal"] == 6
+    assert planned["all"] == 1
+    assert not (repository.root / "results").exists(), "a dry run must change nothing"
+
+
+def test_first_run_makes_everything_and_is_recorded(repository: Repository) -> None:
+    output = repository.snakemake()
+    assert "6/6 cells" in output or "100 % of training" in output, "overall progress is shown"
+    results = repository.results()
+    for name in ("table/cells.csv", "laws/laws.json", "emergence/emergence.json", "report/report.html"):
+        assert results[name]
+    assert sum(name.startswith("figures/") for name in results) == 6
+    assert all(results[name].startswith(b"\x89PNG") for name in results if name.startswith("figures/"))
+    log = (repository.root / "logs/smoke/trunk-d8-80k.log").read_text()
+    assert re.search(r"tokens  loss \d\.\d+  [\d,]+ tokens/s  \d+ s left", log)
+    repository.receipts_of_work()
+
+
+def test_second_run_does_nothing(repository: Repository) -> None:
+    repository.assert_clean()
+
+
+def test_mlflow_has_the_cells_and_syncing_again_adds_nothing(repository: Repository) -> None:
+    store = f"sqlite:///{repository.root}/mlflow.db"
+
+    def snapshot() -> dict[str, tuple[dict[str, float], int]]:
+        client = MlflowClient(store)
+        experiment = client.get_experiment_by_name("smoke")
+        assert experiment is not None
+        runs = client.search_runs([experiment.experiment_id], max_results=1000)
+        return {
+            run.info.run_name: (run.data.metrics, len(client.get_metric_history(run.info.run_id, "train/loss")))
+            for run in runs
+        }
+
+    first = snapshot()
+    cells = [name for name in first if re.fullmatch(r"d\d+-\d+k", name)]
+    assert len(cells) == 6
+    assert len(first) == 7, "six cells and their sweep"
+    evaluated = json.loads((repository.root / "results/smoke/evaluate/d8-80k.json").read_text())
+    metrics, points = first["d8-80k"]
+    assert metrics["val/bpb"] == pytest.approx(evaluated["val/bpb"])
+    assert points > 20
+    assert "0 runs brought up to date" in repository.call("scalinglab", "sync")
+    assert snapshot() == first
+    (repository.root / "mlflow.db").unlink()
+    repository.call("scalinglab", "sync")
+    assert snapshot() == first
+
+
+def test_dvc_shows_metrics_and_plots(repository: Repository) -> None:
+    shown = repository.call("dvc", "metrics", "show")
+    assert "best_val/bpb" in shown
+    assert "parametric.alpha" in shown
+    plots = repository.call("dvc", "plots", "show", "-o", "plots")
+    assert (repository.root / "plots/index.html").exists(), plots
+    shutil.rmtree(repository.root / "plots")
+
+
+def test_deleted_results_come_back_without_training(repository: Repository) -> None:
+    before = repository.results()
+    shutil.rmtree(repository.root / "results")
+    assert NOTHING in repository.snakemake()
+    assert repository.results() == before
+    assert repository.receipts_of_work() == set()
+    repository.assert_clean()
+
+
+def test_one_figures_parameter_redraws_that_figure(repository: Repository) -> None:
+    repository.change("figures.loss.dpi", 90)
+    assert repository.stale() == {"figures@loss", "report"}
+    assert repository.planned() == {"figures": 1, "report": 1, "all": 1}
+    repository.snakemake()
+    assert repository.receipts_of_work() == {"figures-loss", "report"}
+    repository.assert_clean()
+
+
+def test_going_back_restores_without_running(repository: Repository) -> None:
+    repository.change("figures.loss.dpi", 140)
+    assert NOTHING in repository.snakemake()
+    assert repository.receipts_of_work() == set()
+    repository.assert_clean()
+
+
+def test_an_added_budget_trains_only_its_own_tokens(repository: Repository) -> None:
+    before = repository.results()
+    repository.change("grid.budgets", ["20k", "80k", "120k"])
+    repository.change(
+        "grid.segments", [{"after": "init", "to": "20k"}, {"after": "20k", "to": "80k"}, {"after": "80k", "to": "120k"}]
+    )
+    stale = repository.stale()
+    assert {name for name in stale if name.startswith(("trunk", "anneal"))} == {
+        *(f"trunk@{size}-segment2" for size in ("d16", "d12", "d8")),
+        *(f"anneal@{size}-120k" for size in ("d16", "d12", "d8")),
+    }
+    planned = repository.planned()
+    assert (planned["trunk"], planned["anneal"], planned["evaluate"]) == (3, 3, 3)
+    repository.snakemake()
+    work = repository.receipts_of_work()
+    assert {name for name in work if name.startswith("trunk")} == {f"trunk-{s}-120k" for s in ("d16", "d12", "d8")}
+    after = repository.results()
+    assert all(after[name] == content for name, content in before.items() if name.startswith(("trunk", "anneal")))
+    repository.assert_clean()
+
+
+def test_a_removed_and_an_added_size_train_only_the_new(repository: Repository) -> None:
+    repository.change("grid.sizes", ["d16", "d12", "d8", "d10"])
+    stale = {name for name in repository.stale() if name.startswith(("init", "trunk", "anneal"))}
+    assert all("@d10" in name for name in stale)
+    repository.snakemake()
+    work = repository.receipts_of_work()
+    assert {name for name in work if name.startswith("anneal")} == {f"anneal-d10-{b}" for b in ("20k", "80k", "120k")}
+    repository.assert_clean()
+
+
+def test_dvc_repro_alone_is_known_to_snakemake(repository: Repository) -> None:
+    repository.change("laws.bootstrap", 5)
+    repository.call("dvc", "repro")
+    assert NOTHING in repository.snakemake()
+    repository.assert_clean()
+
+
+def test_touched_files_are_not_stale(repository: Repository) -> None:
+    for path in (repository.root / "src").rglob("*.py"):
+        path.touch()
+    repository.assert_clean()
+
+
+def test_edited_source_makes_the_same_stages_stale_for_both(repository: Repository) -> None:
+    path = repository.root / "src/scalinglab/figures/loss.py"
+    path.write_text(path.read_text() + "\n# edited\n")
+    expected = {"figures", "report"}
+    assert families(repository.stale()) == expected
+    assert set(repository.planned()) == {*expected, "all"}
+    repository.snakemake()
+    repository.receipts_of_work()
+    repository.assert_clean()
+
+
+def test_a_failing_stage_leaves_nothing_and_says_why(repository: Repository) -> None:
+    good = yaml.safe_load((repository.root / "params.yaml").read_text())["model"]["norm"]
+    repository.change("model.norm", "rmsnrm")
+    output = repository.call("snakemake", "--cores", "2", check=False)
+    assert "model.norm = 'rmsnrm': unknown; known: layernorm, none, rmsnorm" in output
+    assert "Traceback" not in output
+    repository.change("model.norm", good)
+    assert NOTHING in repository.snakemake()
+    repository.assert_clean()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("training.lr", -1, "params.yaml: training.lr = -1"),
+        ("grid.sizes", [], "params.yaml: grid.sizes = []"),
+        ("grid.sizes", ["d48", "d12", "d8"], "heads of 32 do not divide the width 48"),
+    ],
+)
+def test_bad_parameters_stop_both_tools_with_one_line(
+    repository: Repository, key: str, value: object, message: str
+) -> None:
+    before = (repository.root / "params.yaml").read_text()
+    repository.change(key, value)
+    for command in (("snakemake", "--cores", "1"), ("scalinglab", "cost")):
+        output = repository.call(*command, check=False)
+        assert message in output
+        assert "Traceback" not in output
+    (repository.root / "params.yaml").write_text(before)

@@ -1,0 +1,102 @@
+"""dvc.yaml as plain data: our resolution of its templates is DVC's own, and its paths are those of the stages."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+from dvc.stage import PipelineStage
+
+from scalinglab import config, pipeline
+from scalinglab.errors import UserError
+from scalinglab.paths import Paths
+from tests.conftest import ROOT
+
+BORDER = {"scalinglab.config", "scalinglab.errors", "scalinglab.paths", "scalinglab.provenance"}
+
+
+@pytest.fixture(scope="module")
+def families() -> dict[str, pipeline.Family]:
+    return pipeline.load(ROOT)
+
+
+def test_agrees_with_dvc_on_every_stage(families: dict[str, pipeline.Family]) -> None:
+    with Repo(str(ROOT)) as repo:
+        theirs = {stage.name: stage for stage in repo.index.stages if isinstance(stage, PipelineStage)}
+    ours = {stage.name: stage for stage in pipeline.stages_of(families)}
+    assert set(ours) == set(theirs)
+    for name, stage in ours.items():
+        assert stage.cmd == theirs[name].cmd
+        assert sorted(stage.outs) == sorted(out.def_path for out in theirs[name].outs)
+        files = [dep.def_path for dep in theirs[name].deps if dep.def_path != "params.yaml"]
+        assert sorted(stage.deps) == sorted(files)
+        params = [key for dep in theirs[name].deps if dep.def_path == "params.yaml" for key in dep.params]
+        assert sorted(stage.params) == sorted(params)
+
+
+def test_paths_module_agrees_with_dvc_yaml(families: dict[str, pipeline.Family]) -> None:
+    study = config.load(ROOT / "params.yaml")
+    paths = Paths(study.study)
+    outs = {out for stage in pipeline.stages_of(families) for out in stage.outs}
+    size, budget = study.grid.sizes[0], study.grid.budgets[0]
+    for path in (paths.raw, paths.documents, paths.tokenizer, paths.manifest, paths.cells, paths.trunk(size, budget)):
+        assert path.as_posix() in outs
+    assert paths.cell("anneal", size, budget, ".safetensors").as_posix() in outs
+
+
+def imported(path: Path) -> set[Path]:
+    """Files of ours that a file imports, directly or through others; the border modules are everyone's."""
+    found: set[Path] = set()
+    queue = [path]
+    while queue:
+        for node in ast.walk(ast.parse(queue.pop().read_text())):
+            names = []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            for name in names:
+                if not name.startswith("scalinglab") or name in BORDER:
+                    continue
+                base = ROOT / "src" / name.replace(".", "/")
+                for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+                    if candidate.exists() and candidate not in found and candidate.parent.name != "scalinglab":
+                        found.add(candidate)
+                        queue.append(candidate)
+                    elif candidate.exists() and candidate.name == "files.py":
+                        found.add(candidate)
+    return found
+
+
+def test_every_import_of_a_stage_is_among_its_dependencies(families: dict[str, pipeline.Family]) -> None:
+    for family in families.values():
+        stage = family.stages[0]
+        code = {p.resolve() for dep in stage.deps if dep.startswith("src/") for p in pipeline.files_of(str(ROOT / dep))}
+        needed = imported(ROOT / f"src/scalinglab/stages/{family.name}.py")
+        needed.discard(ROOT / "src/scalinglab/stages/__init__.py")
+        missing = {p.relative_to(ROOT).as_posix() for p in needed if p.resolve() not in code}
+        assert not missing, f"{family.name}: dvc.yaml lacks {sorted(missing)}"
+
+
+def test_every_section_a_stage_reads_is_among_its_params(families: dict[str, pipeline.Family]) -> None:
+    """Sections of the study that the stage's module names must be declared; execution decides nothing."""
+    sections = set(config.Study.__dataclass_fields__) - {"execution"}
+    for family in families.values():
+        source = ROOT / f"src/scalinglab/stages/{family.name}.py"
+        read = {
+            node.attr
+            for node in ast.walk(ast.parse(source.read_text()))
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "study"
+        }
+        declared = {key.split(".")[0] for key in family.stages[0].params}
+        # The grid names a stage's files, which are its dependencies already.
+        assert read & sections - {"grid"} <= declared | {"study"}, family.name
+
+
+def test_no_stage_depends_on_execution(families: dict[str, pipeline.Family]) -> None:
+    assert not any(key.startswith("execution") for stage in pipeline.stages_of(families) for key in stage.params)
+
+
+def test_unknown_reference_is_named() -> None:
+    with pytest.raises(UserError, match=r"grid\.sizess"):
+        pipeline.fill("${grid.sizess}", {"grid": {"sizes": []}})

@@ -1,0 +1,125 @@
+"""Schedules, the data cursor, and that a run which stops and continues is bitwise the run that did not."""
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from scalinglab import config
+from scalinglab.config import Study
+from scalinglab.errors import UserError
+from scalinglab.model.decoder import Decoder, initialise
+from scalinglab.model.shape import shape_of
+from scalinglab.model.weights import load_tensors, save_tensors
+from scalinglab.training.data import Batches
+from scalinglab.training.loop import Point, Stretch, train
+from scalinglab.training.optimiser import make_optimiser, restore_state, state_tensors
+from scalinglab.training.schedule import anneal_rate, branch_step, peak_rate, steps_of, trunk_rate
+
+
+def make_batches(n_rows: int = 400, batch_tokens: int = 128, repeat: int = 1) -> Batches:
+    rng = np.random.default_rng(0)
+    # A Markov chain over 20 symbols: something that can be learnt in a few steps.
+    rows = np.zeros((n_rows, 17), dtype=np.uint16)
+    for t in range(1, 17):
+        rows[:, t] = (rows[:, t - 1] * 3 + rng.integers(1, 3, n_rows)) % 20
+    return Batches(rows, np.ones((n_rows, 16), dtype=bool), batch_tokens, repeat)
+
+
+def fresh(study: Study, seed: int = 0) -> tuple[Decoder, torch.optim.AdamW]:
+    model = Decoder(shape_of("d16", study.model, 20, 16), study.model)
+    initialise(model, seed)
+    return model, make_optimiser(model, study.training)
+
+
+def run(study: Study, model: Decoder, optimiser: torch.optim.AdamW, first: int, last: int, rate: float) -> list[Point]:
+    points: list[Point] = []
+    finished = train(
+        model,
+        optimiser,
+        make_batches(),
+        Stretch(0, last),
+        lambda step: rate / (1 + step),
+        study.training,
+        study.execution,
+        lambda step, point: points.append(point) if point else None,
+        first,
+    )
+    assert finished
+    return points
+
+
+def test_resume_is_bitwise(smoke: Study, tmp_path: Path) -> None:
+    straight, optimiser = fresh(smoke)
+    run(smoke, straight, optimiser, 0, 40, 0.1)
+    first, its_optimiser = fresh(smoke)
+    run(smoke, first, its_optimiser, 0, 15, 0.1)
+    save_tensors(tmp_path / "state", state_tensors(first, its_optimiser), {"step": 15})
+    second, new_optimiser = fresh(smoke, seed=9)
+    tensors, state = load_tensors(tmp_path / "state")
+    restore_state(second, new_optimiser, tensors, state["step"])
+    run(smoke, second, new_optimiser, 15, 40, 0.1)
+    expected = state_tensors(straight, optimiser)
+    for name, tensor in state_tensors(second, new_optimiser).items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def test_training_learns_and_reports_every_step(smoke: Study) -> None:
+    model, optimiser = fresh(smoke)
+    points = run(smoke, model, optimiser, 0, 40, 0.3)
+    assert points[-1].step == 40
+    assert points[-1].loss < points[0].loss - 0.5
+
+
+def test_divergence_is_noticed(smoke: Study) -> None:
+    model, optimiser = fresh(smoke)
+    with torch.no_grad():
+        model.embedding.weight.fill_(float("nan"))
+    stretch = Stretch(0, 20)
+    assert not train(
+        model, optimiser, make_batches(), stretch, lambda _: 0.1, smoke.training, smoke.execution, lambda *_: None, 0
+    )
+
+
+def test_batches_are_slices_of_the_mixture() -> None:
+    batches = make_batches()
+    again = make_batches(batch_tokens=64)
+    joined = torch.cat([again[6].tokens_BT, again[7].tokens_BT])
+    assert torch.equal(batches[3].tokens_BT, joined)
+    assert torch.equal(batches[3].tokens_BT[:, 1:], batches[3].targets_BT[:, :-1])
+
+
+def test_budget_beyond_the_mixture_is_refused_unless_repeated() -> None:
+    with pytest.raises(UserError, match="cell x needs 12,800 tokens, but the mixture holds 6,400"):
+        make_batches().check(100, "cell x")
+    twice = make_batches(repeat=2)
+    twice.check(100, "cell x")
+    assert torch.equal(twice[50].tokens_BT, twice[0].tokens_BT)
+
+
+def test_wsd_branches_leave_a_constant_trunk(smoke: Study) -> None:
+    training = smoke.training
+    for budget in smoke.grid.budgets:
+        first, last = branch_step(budget, training), steps_of(config.tokens_of(budget), training.batch_tokens)
+        assert first == last - max(1, round(training.anneal_share * last))
+        rates = [anneal_rate(step, first, last, training) for step in range(first, last)]
+        assert rates[0] == trunk_rate(first, training)
+        assert all(later < earlier for earlier, later in itertools.pairwise(rates))
+        assert 0 < rates[-1] <= 1 / (last - first) + 1e-9
+
+
+def test_cosine_cells_share_nothing(smoke: Study) -> None:
+    training = dataclasses.replace(smoke.training, schedule="cosine")
+    assert branch_step("80k", training) == 0
+    rates = [anneal_rate(step, 0, 78, training) for step in range(78)]
+    assert rates[0] < rates[20]
+    assert rates[-1] < 0.01
+
+
+def test_rate_law(smoke: Study) -> None:
+    training = dataclasses.replace(smoke.training, lr=0.01, lr_width=64, lr_exponent=-1.0)
+    assert peak_rate("d128", training) == pytest.approx(0.005)
+    assert peak_rate("d64s3", training) == pytest.approx(0.01)
