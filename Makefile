@@ -23,7 +23,6 @@ $(READY): requirements.lock pyproject.toml
 	touch $(READY)
 
 run: $(READY)    ## run the study of params.yaml (the default one takes about 15 minutes on 2 cores)
-	@-snakemake --unlock --quiet all 2>/dev/null
 	snakemake --cores $(CORES)
 
 test: $(READY) lint ## lint, types and all tests, the real DAG among them

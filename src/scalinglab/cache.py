@@ -5,8 +5,10 @@ tests/test_cache.py holds them to what is needed here.
 """
 
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from dvc.exceptions import DvcException
@@ -26,6 +28,7 @@ def opened() -> Iterator["Cache"]:
 
     Raises UserError outside a DVC repository, and where DVC cannot read or write its files.
     """
+    _drop_broken_lock()
     logging.getLogger("dvc").setLevel(logging.ERROR)
     logging.getLogger("dvc_data").setLevel(logging.ERROR)
     try:
@@ -35,11 +38,25 @@ def opened() -> Iterator["Cache"]:
         raise UserError(f"DVC: {error}; `dvc doctor` and `dvc status` tell more") from error
 
 
+def _drop_broken_lock() -> None:
+    """Remove a dvc.lock that a killed process left empty: DVC does not write it atomically, and then refuses to start.
+
+    Nothing is lost, since the run cache holds every recorded result and `restore` writes the file anew.
+    """
+    lock = Path("dvc.lock")
+    if lock.exists() and not lock.read_text(encoding="utf-8").strip():
+        lock.unlink()
+        print("dvc.lock was cut short by a crash; it is made anew from the run cache", file=sys.stderr)
+
+
 class Cache:
     """Stages are named as DVC names them, `anneal@d64-1M`."""
 
     def __init__(self, repo: Repo) -> None:
         self._repo = repo
+        # Stages that a look into the run cache missed: DVC saves the new hashes into a stage in memory before it looks,
+        # after which the stage would call itself unchanged.
+        self._missed: set[str] = set()
         self._stages = [stage for stage in plan_repro(repo.index.graph) if isinstance(stage, PipelineStage)]
 
     def restore(self, note: Callable[[str], None] = lambda name: None) -> list[str]:
@@ -51,6 +68,7 @@ class Cache:
             try:
                 self._repo.stage_cache.restore(stage)
             except (RunCacheNotFoundError, DvcException):
+                self._missed.add(stage.addressing)
                 continue
             stage.save(run_cache=False)
             restored.append(stage)
@@ -74,6 +92,8 @@ class Cache:
         digests: dict[str, str] = {}
         graph = self._repo.index.graph
         for stage in self._stages:
+            if stage.addressing in self._missed:
+                continue
             if all(before.addressing in digests for before in graph.successors(stage)) and not stage.changed():
                 digests[stage.addressing] = files.digest(_entry(stage))
         return digests

@@ -56,7 +56,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]], columns: Sequence[str] = ()) -> None:
-    """Write rows under `columns` (by default the first row's keys); floats with six significant digits. For stages that need not load pandas."""
+    """Write rows under `columns`, by default the first row's keys; floats with six digits. Spares a job pandas."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, fieldnames=columns or list(rows[0]), lineterminator="\n")
     writer.writeheader()

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
+from scalinglab import pipeline
 from tests.conftest import copy_repository
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("pipeline")]
@@ -50,9 +51,14 @@ class Repository:
         return {name: int(n) for name, n in re.findall(r"^(\w+)\s+(\d+)$", output, re.MULTILINE) if name != "total"}
 
     def stale(self) -> set[str]:
-        """Stages that DVC would reproduce, downstream ones included."""
-        output = self.call("dvc", "repro", "--dry")
-        return set(re.findall(r"Running stage '([^']+)'", output))
+        """Stages that DVC would reproduce, and all that hang off them (`dvc status` does not follow those)."""
+        stale = set(json.loads(self.call("dvc", "status", "--json")))
+        stages = pipeline.stages_of(pipeline.load(self.root))
+        for stage in stages:  # dvc.yaml lists upstream stages first
+            before = [other for other in stages if other.name in stale]
+            if any(out == dep or out.startswith(f"{dep}/") for dep in stage.deps for o in before for out in o.outs):
+                stale.add(stage.name)
+        return stale
 
     def change(self, path: str, value: object) -> None:
         """Set one value of params.yaml."""
@@ -65,10 +71,10 @@ class Repository:
         part[last] = value
         file.write_text(yaml.safe_dump(params, sort_keys=False))
 
-    def receipts_of_work(self) -> set[str]:
-        """Logs of the jobs that ran since the last call."""
+    def jobs_run(self) -> set[str]:
+        """Jobs that ran since the last call: those with a benchmark (`--touch` leaves empty files)."""
         folder = self.root / "logs/smoke"
-        names = {path.stem for path in folder.glob("*.log")}
+        names = {path.stem for path in folder.glob("*.tsv") if path.stat().st_size}
         shutil.rmtree(folder, ignore_errors=True)
         return names
 
@@ -110,7 +116,7 @@ def test_first_run_makes_everything_and_is_recorded(repository: Repository) -> N
     assert all(results[name].startswith(b"\x89PNG") for name in results if name.startswith("figures/"))
     log = (repository.root / "logs/smoke/trunk-d8-80k.log").read_text()
     assert re.search(r"tokens  loss \d\.\d+  [\d,]+ tokens/s  \d+ s left", log)
-    repository.receipts_of_work()
+    repository.jobs_run()
 
 
 def test_second_run_does_nothing(repository: Repository) -> None:
@@ -159,7 +165,7 @@ def test_deleted_results_come_back_without_training(repository: Repository) -> N
     shutil.rmtree(repository.root / "results")
     assert NOTHING in repository.snakemake()
     assert repository.results() == before
-    assert repository.receipts_of_work() == set()
+    assert repository.jobs_run() == set()
     repository.assert_clean()
 
 
@@ -168,14 +174,14 @@ def test_one_figures_parameter_redraws_that_figure(repository: Repository) -> No
     assert repository.stale() == {"figures@loss", "report"}
     assert repository.planned() == {"figures": 1, "report": 1, "all": 1}
     repository.snakemake()
-    assert repository.receipts_of_work() == {"figures-loss", "report"}
+    assert repository.jobs_run() == {"figures-loss", "report"}
     repository.assert_clean()
 
 
 def test_going_back_restores_without_running(repository: Repository) -> None:
     repository.change("figures.loss.dpi", 140)
     assert NOTHING in repository.snakemake()
-    assert repository.receipts_of_work() == set()
+    assert repository.jobs_run() == set()
     repository.assert_clean()
 
 
@@ -193,7 +199,7 @@ def test_an_added_budget_trains_only_its_own_tokens(repository: Repository) -> N
     planned = repository.planned()
     assert (planned["trunk"], planned["anneal"], planned["evaluate"]) == (3, 3, 3)
     repository.snakemake()
-    work = repository.receipts_of_work()
+    work = repository.jobs_run()
     assert {name for name in work if name.startswith("trunk")} == {f"trunk-{s}-120k" for s in ("d16", "d12", "d8")}
     after = repository.results()
     assert all(after[name] == content for name, content in before.items() if name.startswith(("trunk", "anneal")))
@@ -205,7 +211,7 @@ def test_a_removed_and_an_added_size_train_only_the_new(repository: Repository) 
     stale = {name for name in repository.stale() if name.startswith(("init", "trunk", "anneal"))}
     assert all("@d10" in name for name in stale)
     repository.snakemake()
-    work = repository.receipts_of_work()
+    work = repository.jobs_run()
     assert {name for name in work if name.startswith("anneal")} == {f"anneal-d10-{b}" for b in ("20k", "80k", "120k")}
     repository.assert_clean()
 
@@ -230,7 +236,7 @@ def test_edited_source_makes_the_same_stages_stale_for_both(repository: Reposito
     assert families(repository.stale()) == expected
     assert set(repository.planned()) == {*expected, "all"}
     repository.snakemake()
-    repository.receipts_of_work()
+    repository.jobs_run()
     repository.assert_clean()
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from scalinglab.errors import UserError
+from scalinglab.evaluation.text import negative_log_likelihood
 from scalinglab.model.decoder import Decoder
 from scalinglab.skills.base import OUTPUT_0, Pairs, Skill
 
@@ -58,7 +58,7 @@ def answer(model: Decoder, skill: Skill, pairs: Pairs, offset: int, batch_rows: 
         # Position 2j + 1 holds x(j+1); what it predicts is the answer.
         logits_BSV = model.head(model.hidden(tokens_BT)[:, 1::2])
         correct.append((logits_BSV.argmax(dim=-1) == target_BS).cpu().numpy())
-        nll.append(F.cross_entropy(logits_BSV.transpose(1, 2), target_BS, reduction="none").double().cpu().numpy())
+        nll.append(negative_log_likelihood(logits_BSV, target_BS).double().cpu().numpy())
     return Answers(np.concatenate(correct), np.concatenate(nll))
 
 

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from scalinglab.model.decoder import Decoder
 
@@ -19,9 +19,14 @@ def token_losses(model: Decoder, rows_RT: NDArray[np.uint16], batch_rows: int) -
     for start in range(0, len(rows_RT), batch_rows):
         block = torch.from_numpy(rows_RT[start : start + batch_rows].astype(np.int64)).to(device)
         logits_BTV = model.logits(block[:, :-1])
-        loss_BT = F.cross_entropy(logits_BTV.transpose(1, 2), block[:, 1:], reduction="none")
-        losses.append(loss_BT.double().cpu().numpy())
+        losses.append(negative_log_likelihood(logits_BTV, block[:, 1:]).double().cpu().numpy())
     return np.concatenate(losses)
+
+
+def negative_log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
+    """-log softmax(logits)[targets] in nats: [..., V] and [...] to [...]; no second copy of the logits is made."""
+    gold = logits.gather(-1, targets[..., None])[..., 0]
+    return torch.logsumexp(logits, dim=-1) - gold
 
 
 def bits_per_byte(total_nats: float, total_bytes: int) -> float:

@@ -14,6 +14,9 @@ def draw(tables: Tables, options: dict[str, Any]) -> Figure:
     cells = tables.cells[~tables.cells["diverged"]]
     styles = size_style(cells["width"].tolist())
     fitted = tables.laws["parametric"]
+    if not fitted:
+        left.set_title("No surface: " + tables.laws["parametric_not_fitted_because"], fontsize=7)
+        return figure
     surface = Surface(**{key: fitted[key] for key in ("E", "A", "B", "alpha", "beta")})
     for width, group in cells.groupby("width"):
         style = {**styles[int(str(width))], "linestyle": "none", "markersize": 5, "label": f"width {width}"}

@@ -12,6 +12,9 @@ from scalinglab.figures.style import MARKERS, Tables, new_figure
 def draw(tables: Tables, options: dict[str, Any]) -> Figure:
     figure, (left, right) = new_figure(2, width=4.4, height=3.8)
     minima = tables.laws["isoflop_minima"]
+    if not minima:
+        left.set_title("No iso-FLOP line crosses three sizes", fontsize=8)
+        return figure
     colours = mpl.colormaps["cividis"]
     for i, (flops, line) in enumerate(tables.isoflop.groupby("flops")):
         line = line.sort_values("params")
