@@ -50,11 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run_stage(arguments: argparse.Namespace) -> None:
-    study = config.load()
-    stage = importlib.import_module(f"scalinglab.stages.{arguments.command}")
     options = {name: getattr(arguments, name) for name in OPTIONS.get(arguments.command, ())}
-    with receipts.written(arguments.command, options):
-        stage.run(study, **options)
+    with receipts.written(arguments.command, options) as params:
+        stage = importlib.import_module(f"scalinglab.stages.{arguments.command}")
+        stage.run(config.parse(params), **options)
 
 
 def _parser() -> argparse.ArgumentParser:

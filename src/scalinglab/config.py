@@ -63,6 +63,7 @@ class Source:
     mirror: str = ""
     dataset: str = ""
     subset: str = ""
+    revision: str = ""
     split: str = "train"
     field: str = "text"
     encoding_errors: Literal["error", "skip", "replace"] = "error"
@@ -164,7 +165,7 @@ class Evaluation:
 @dataclass(frozen=True, config=STRICT)
 class Shots:
     documents: PositiveInt
-    ks: tuple[Annotated[int, Field(ge=0)], ...]
+    ks: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -178,7 +179,7 @@ class Laws:
 @dataclass(frozen=True, config=STRICT)
 class Emergence:
     k: Annotated[int, Field(ge=0)]
-    exact_lengths: tuple[PositiveInt, ...]
+    exact_lengths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
     threshold: Share
 
 
@@ -283,6 +284,7 @@ def _check_together(study: Study, where: str) -> None:
     batch, seq_len = study.training.batch_tokens, study.mixture.seq_len
     if batch % seq_len:
         raise UserError(f"{where}: training.batch_tokens = {batch}: not a multiple of mixture.seq_len = {seq_len}")
+    _check_evaluation(study, where)
     shortest = tokens[0] * (1 - study.training.anneal_share)
     if study.training.warmup_tokens >= shortest:
         raise UserError(
@@ -291,3 +293,25 @@ def _check_together(study: Study, where: str) -> None:
         )
     if tokens[0] < 2 * batch:
         raise UserError(f"{where}: grid.budgets: {grid.budgets[0]} is less than two batches of {batch} tokens")
+
+
+def _check_evaluation(study: Study, where: str) -> None:
+    """What would otherwise come to light only after training."""
+    mixture, pairs = study.mixture, study.mixture.seq_len // 2
+    if mixture.seq_len % 2:
+        raise UserError(f"{where}: mixture.seq_len = {mixture.seq_len}: must be even, skills come in pairs")
+    if mixture.skill_share and not mixture.skills:
+        raise UserError(f"{where}: mixture.skills = []: name skills, or set mixture.skill_share to 0")
+    if mixture.validation_tokens < mixture.seq_len:
+        raise UserError(f"{where}: mixture.validation_tokens = {mixture.validation_tokens}: less than one row")
+    if max(study.shots.ks) >= pairs:
+        raise UserError(
+            f"{where}: shots.ks: {max(study.shots.ks)} examples do not fit; mixture.seq_len allows up to {pairs - 1}"
+        )
+    if study.emergence.k not in study.shots.ks:
+        raise UserError(f"{where}: emergence.k = {study.emergence.k}: not in shots.ks = {list(study.shots.ks)}; add it")
+    if max(study.emergence.exact_lengths) > pairs:
+        raise UserError(f"{where}: emergence.exact_lengths: {max(study.emergence.exact_lengths)} is above {pairs}")
+    names = [source.name for source in study.download.sources]
+    if len(set(names)) != len(names):
+        raise UserError(f"{where}: download.sources: names {names} repeat; give each source its own")

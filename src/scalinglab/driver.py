@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from scalinglab.receipts import Receipt
 
 # Beside Snakemake's own memory, so that the two are deleted together: stage -> digest of its dvc.lock entry.
 KNOWN = Path(".snakemake/scalinglab.json")
+LOCKS = Path(".snakemake/locks")
 LOOKS_ONLY = re.compile(
     r"-[a-zA-Z]*n[a-zA-Z]*|--dry-?run|--(detailed-)?summary|-D|-S|--(rule|file|d6)?dag.*|--rulegraph.*|--filegraph.*"
     r"|--lint.*|--unlock|--list.*|-l|--cleanup-.*|--touch|-t|--report.*|--delete-.*|--print-.*|--archive|--generate-.*"
@@ -36,6 +38,8 @@ def prepare(arguments: Sequence[str] = ()) -> None:
     """
     if NESTED in os.environ or any(LOOKS_ONLY.fullmatch(argument) for argument in arguments):
         return
+    if any(LOCKS.glob("*")):
+        return  # another Snakemake runs in this folder: this one will say so and stop
     with cache.opened() as held:
         take_receipts(held)
         restored = held.restore()
@@ -61,32 +65,71 @@ def conclude() -> None:
         print(f"recorded {len(taken)} stages in the DVC cache", file=sys.stderr)
 
 
+def failures(logs: Path, since: float) -> list[str]:
+    """One line for each job log written after `since` that ends in an error: what went wrong, and where to read on.
+
+    Snakemake's own report of a failed job is hidden by the profile's `quiet: rules`, together with pages of job details.
+    """
+    lines = []
+    for log in sorted(logs.glob("*.log")):
+        text = log.read_text(encoding="utf-8", errors="replace").strip()
+        last = text.rsplit("\n", 1)[-1]
+        if log.stat().st_mtime >= since and (last.startswith("error:") or "Traceback (most recent call last)" in text):
+            lines.append(f"{log.stem}: {last} (see {log})")
+    return lines
+
+
 def take_receipts(held: cache.Cache) -> list[str]:
     """Record the stages whose receipts fit the present parameters and files; return their names.
 
-    The outputs of a receipt that does not fit were made from something else than what stands in the folder now. They
-    are deleted: neither tool could tell, and both will make them anew.
+    A receipt that does not fit (parameters or sources were edited after its stage ran) waits with its outputs: both
+    tools call them stale now, and if the edit is undone, they are recorded after all.
     """
     params = pipeline.read_params()
     by_call = {(stage.family, _flat(stage.item)): stage for stage in _stages()}
     fitting: dict[str, Receipt] = {}
-    for receipt in receipts.read_all():
-        if receipt.params.get("study") != params["study"]:
-            continue
+    for receipt in receipts.read_all(params["study"]):
         stage = by_call.get((receipt.stage, _flat(receipt.options)))
-        if stage and _fits(stage, receipt, params):
-            fitting[stage.name] = receipt
+        if stage is None:  # a cell that is not in the grid now
             continue
-        if stage:
-            print(f"{stage.name}: its inputs changed while it ran; its outputs are dropped", file=sys.stderr)
-            for out in stage.outs:
-                Path(out).unlink(missing_ok=True)
-        receipt.path.unlink()
+        if not _outputs_stand(stage, receipt):
+            receipt.path.unlink()
+        elif _fits(stage, receipt, params):
+            fitting[stage.name] = receipt
+        elif receipt.outs is None:
+            receipts.write(replace(receipt, outs={out: files.sha256(Path(out)) for out in stage.outs}))
     held.record(set(fitting))
     _note_origins(list(fitting), "executed")
     for receipt in fitting.values():
         receipt.path.unlink()
     return sorted(fitting)
+
+
+def _outputs_stand(stage: Stage, receipt: Receipt) -> bool:
+    """Whether the files on disk are still those that the receipt's run wrote."""
+    outs = [Path(out) for out in stage.outs]
+    if not all(out.exists() and out.stat().st_mtime >= receipt.started - 1 for out in outs):
+        return False
+    return receipt.outs is None or all(receipt.outs[out] == files.sha256(Path(out)) for out in stage.outs)
+
+
+def _fits(stage: Stage, receipt: Receipt, params: dict[str, Any]) -> bool:
+    """Whether the run saw the present parameters, sources and inputs."""
+    try:
+        if pipeline.param_values(stage, params) != pipeline.param_values(stage, receipt.params):
+            return False
+    except UserError:
+        return False
+    return all(_unchanged(path, receipt) for dep in stage.deps for path in pipeline.files_of(dep))
+
+
+def _unchanged(path: Path, receipt: Receipt) -> bool:
+    """Whether an input is what it was when the run began: sources by content, results by time."""
+    if not path.exists():
+        return False
+    if path.parts[0] == "src":
+        return receipt.sources.get(path.as_posix()) == files.sha256(path)
+    return path.stat().st_mtime <= receipt.started
 
 
 def _note_origins(names: list[str], origin: str) -> None:
@@ -95,25 +138,6 @@ def _note_origins(names: list[str], origin: str) -> None:
     path = Path(".scratch") / study / "origins.json"
     known = files.read_json(path) if path.exists() else {}
     files.write_json(path, {**known, **dict.fromkeys(names, origin)})
-
-
-def _fits(stage: Stage, receipt: Receipt, params: dict[str, Any]) -> bool:
-    """Whether the stage's outputs come from the present parameters and dependencies."""
-    try:
-        if pipeline.param_values(stage, params) != pipeline.param_values(stage, receipt.params):
-            return False
-    except UserError:
-        return False
-    outs = [Path(out) for out in stage.outs]
-    if not all(out.exists() and out.stat().st_mtime >= receipt.started - 1 for out in outs):
-        return False
-    return all(
-        receipt.sources.get(path.as_posix()) == files.sha256(path)
-        if path.parts[0] == "src"
-        else path.stat().st_mtime <= receipt.started
-        for dep in stage.deps
-        for path in pipeline.files_of(dep)
-    )
 
 
 def _flat(item: dict[str, Any]) -> frozenset[tuple[str, str]]:

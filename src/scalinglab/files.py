@@ -1,6 +1,7 @@
 """Writing files so that nothing half-written ever stands under a final name, and reading them back."""
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -12,6 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from scalinglab.errors import UserError
+
+NOT_WRITABLE = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EEXIST,
+}
 
 
 @contextmanager
@@ -28,6 +40,8 @@ def atomic(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         os.replace(temporary, path)
     except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
         free = shutil.disk_usage(_existing(path.parent)).free / 1e6
         raise UserError(
             f"cannot write {path}: {error.strerror or error} ({free:.0f} MB free there); "

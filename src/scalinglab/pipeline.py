@@ -7,12 +7,14 @@ seconds. A test holds the two against each other on every stage.
 
 import itertools
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from scalinglab import files
 from scalinglab.errors import UserError
 
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")
@@ -131,3 +133,11 @@ def read_params(root: Path = Path(".")) -> dict[str, Any]:
         raise UserError("params.yaml is missing; run from the repository root, or `scalinglab use laptop`") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"params.yaml is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def own_sources() -> dict[str, str]:
+    """SHA-256 of each module of ours that this process has imported: the code that it runs."""
+    home = Path(__file__).parent
+    named = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    ours = sorted({Path(name) for name in named if name and home in Path(name).parents})
+    return {path.relative_to(home.parent.parent).as_posix(): files.sha256(path) for path in ours}

@@ -1,5 +1,6 @@
 """How a result was made, which never decides what it is: machine, versions, execution settings, time."""
 
+import importlib.metadata
 import os
 import platform
 import subprocess
@@ -7,9 +8,9 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-import torch
-
-from scalinglab.config import Execution
+from scalinglab import files
+from scalinglab.config import Study
+from scalinglab.paths import Paths
 
 
 def git_commit() -> str:
@@ -26,10 +27,20 @@ def git_commit() -> str:
     return done.stdout.strip()
 
 
-def describe(execution: Execution, device: str, seconds: float, tokens: int) -> dict[str, Any]:
+def identity(study: Study) -> str:
+    """A digest of everything that decides a training run's numbers, but its size, budget and our code.
+
+    The data count by content: the manifest of the encode stage holds their checksums.
+    """
+    data = files.read_json(Paths(study.study).manifest)
+    return files.digest([study.seed, asdict(study.model), asdict(study.training), data])
+
+
+def describe(study: Study, device: str, seconds: float, tokens: int) -> dict[str, Any]:
     """A provenance record of one training stage: JSON-able, read by tracking and the report only."""
     return {
-        "execution": asdict(execution),
+        "identity": identity(study),
+        "execution": asdict(study.execution),
         "device": device,
         "seconds": seconds,
         "tokens": tokens,
@@ -37,6 +48,6 @@ def describe(execution: Execution, device: str, seconds: float, tokens: int) -> 
         "git_commit": git_commit(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": importlib.metadata.version("torch"),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }

@@ -1,7 +1,7 @@
-"""Receipts: a stage that ran to its end under Snakemake says so, with the parameters it saw.
+"""Receipts: a stage that ran to its end under Snakemake says so, with the parameters and sources it saw.
 
-Files on disk do not tell whether they belong to the present parameters; a receipt does. Only stages with a valid
-receipt are recorded in the DVC cache (tools/commit), so nothing stale or half-made is ever blessed. Under `dvc repro`
+Files on disk do not tell whether they belong to the present parameters; a receipt does. Only stages with a fitting
+receipt are recorded in the DVC cache (driver.py), so nothing stale or half-made is ever blessed. Under `dvc repro`
 DVC records by itself and no receipt is written.
 """
 
@@ -9,41 +9,57 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from scalinglab import files, pipeline
+from scalinglab.errors import UserError
 
 FOLDER = Path(".scratch/receipts")
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What one finished run of a stage saw: its options, params.yaml, the SHA-256 of our sources, and when it began."""
+    """What one finished run of a stage saw: its options, params.yaml, the SHA-256 of our sources, and when it began.
 
-    path: Path
+    outs: SHA-256 of its outputs, filled in when the receipt has to wait (driver.take_receipts).
+    """
+
     stage: str
     options: dict[str, str]
     params: dict[str, Any]
     sources: dict[str, str]
     started: float
+    outs: dict[str, str] | None = None
+
+    @property
+    def path(self) -> Path:
+        return FOLDER / f"{'-'.join([self.params['study'], self.stage, *sorted(self.options.values())])}.json"
 
 
 @contextmanager
-def written(stage: str, options: dict[str, str]) -> Iterator[None]:
-    """Write a receipt when the body ends without an error."""
+def written(stage: str, options: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield params.yaml as it stands, for the stage to run on; write a receipt when the body ends without an error.
+
+    Raises UserError where a source file changed while the stage ran: nobody could tell which version it used.
+    """
     started = time.time()
-    sources = {path.as_posix(): files.sha256(path) for path in pipeline.files_of("src/scalinglab")}
     params = pipeline.read_params()
-    yield
-    if "DVC_STAGE" in os.environ:
-        return
-    name = "-".join([params["study"], stage, *options.values()])
-    seen = {"stage": stage, "options": options, "params": params, "sources": sources, "started": started}
-    files.write_json(FOLDER / f"{name}.json", seen)
+    sources = {path.as_posix(): files.sha256(path) for path in pipeline.files_of("src/scalinglab")}
+    yield params
+    changed = sorted(name for name, now in pipeline.own_sources().items() if sources.get(name, now) != now)
+    if changed:
+        raise UserError(f"{', '.join(changed)} changed while stage {stage} ran; run it again")
+    if "DVC_STAGE" not in os.environ:
+        write(Receipt(stage, options, params, sources, started))
 
 
-def read_all() -> list[Receipt]:
-    """Every receipt not yet taken."""
-    return [Receipt(path, **files.read_json(path)) for path in sorted(FOLDER.glob("*.json"))]
+def write(receipt: Receipt) -> None:
+    files.write_json(receipt.path, asdict(receipt))
+
+
+def read_all(study: str) -> list[Receipt]:
+    """Every receipt of a study that is not yet taken."""
+    held = [Receipt(**files.read_json(path)) for path in sorted(FOLDER.glob(f"{study}-*.json"))]
+    return [receipt for receipt in held if receipt.params["study"] == study]

@@ -14,10 +14,10 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
 from scalinglab import files, provenance
+from scalinglab.config import Study, parse
 from scalinglab.paths import Paths
 
 STORE = "sqlite:///mlflow.db"
-IDENTITY = ("download", "clean", "tokenizer", "mixture", "model", "training", "seed")
 BATCH = 500  # metrics a request; MLflow takes 1,000
 PARENT = "mlflow.parentRunId"
 
@@ -38,18 +38,21 @@ class Cell:
 def sync(params: dict[str, Any], store: str = STORE) -> int:
     """Bring the store up to date with the results of the study in `params`; return how many runs changed."""
     client = MlflowClient(store)
-    study = params["study"]
-    experiment = client.get_experiment_by_name(study)
-    experiment_id = experiment.experiment_id if experiment else client.create_experiment(study)
+    study = parse(params)
+    paths = Paths(study.study)
+    experiment = client.get_experiment_by_name(study.study)
+    experiment_id = experiment.experiment_id if experiment else client.create_experiment(study.study)
+    if not paths.manifest.exists():  # no data yet, so nothing was trained
+        return 0
+    sweep_key = provenance.identity(study)
     runs = {run.data.tags.get("run_key"): run for run in _all_runs(client, experiment_id)}
-    identity = {key: params[key] for key in IDENTITY}
-    sweep_key = files.digest(identity)
     parent = runs.get(sweep_key)
     changed = 0
-    for cell in read_cells(params, sweep_key):
+    for cell in read_cells(study, sweep_key):
         if parent is None:
             parent = client.create_run(experiment_id, tags={"run_key": sweep_key}, run_name=f"sweep-{sweep_key[:8]}")
-            pairs = [Param(name, str(value)[:500]) for name, value in _flatten(identity)]
+            settings = {section: params[section] for section in ("seed", "model", "training", "mixture", "clean")}
+            pairs = [Param(name, str(value)[:500]) for name, value in _flatten(settings)]
             client.log_batch(parent.info.run_id, params=pairs)
             client.set_terminated(parent.info.run_id)
         changed += _sync_cell(client, experiment_id, parent.info.run_id, runs.get(cell.key), cell)
@@ -67,75 +70,109 @@ def _all_runs(client: MlflowClient, experiment_id: str) -> Iterator[Run]:
 
 
 def _sync_cell(client: MlflowClient, experiment_id: str, parent: str, run: Run | None, cell: Cell) -> int:
-    """Log what the run does not hold yet; return 1 if there was anything."""
-    run = run or client.create_run(
-        experiment_id, tags={"run_key": cell.key, PARENT: parent}, run_name=f"{cell.size}-{cell.budget}"
-    )
-    tags = run.data.tags
-    have = int(tags.get("curve_points", 0))
-    final = files.digest([cell.final, cell.tags])
-    if have == len(cell.curve) and tags.get("final") == final:
+    """Log what the run does not hold yet; return 1 if there was anything.
+
+    Points and numbers are only ever added to a run. Where the files now say something else than it holds (a stage ran
+    again under changed code), the run is deleted and made anew: MLflow cannot replace a value.
+    """
+    have = int(run.data.tags["curve_points"]) if run else 0
+    if run and (
+        run.data.tags["curve"] != _digest(cell.curve.iloc[:have])
+        or (run.data.tags["final"] and run.data.tags["final"] != files.digest(cell.final))
+    ):
+        client.delete_run(run.info.run_id)
+        run, have = None, 0
+    state = {
+        **cell.tags,
+        "curve_points": str(len(cell.curve)),
+        "curve": _digest(cell.curve),
+        "final": files.digest(cell.final) if cell.final else "",
+    }
+    if run and all(run.data.tags.get(key) == value for key, value in state.items()):
         return 0
+    finished = bool(run and run.data.tags["final"])
+    if run is None:
+        tags = {"run_key": cell.key, PARENT: parent}
+        run = client.create_run(experiment_id, tags=tags, run_name=f"{cell.size}-{cell.budget}")
     metrics = []
     for row in cell.curve.iloc[have:].to_dict("records"):
         metrics.append(Metric("train/loss", row["train/loss"], 0, int(row["tokens"])))
         metrics.append(Metric("train/loss by GFLOPs", row["train/loss"], 0, int(row["flops"] / 1e9)))
         metrics.append(Metric("lr", row["lr"], 0, int(row["tokens"])))
-    if tags.get("final") != final:
+    if cell.final and not finished:
         metrics += [Metric(name, value, 0, 0) for name, value in cell.final.items()]
         client.log_batch(run.info.run_id, params=[Param(*pair) for pair in cell.params.items()])
     for start in range(0, len(metrics), BATCH):
         client.log_batch(run.info.run_id, metrics=metrics[start : start + BATCH])
-    state = {**cell.tags, "curve_points": str(len(cell.curve)), "final": final}
     client.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in state.items()])
-    if cell.final and run.info.status != "FINISHED":
+    if cell.final and not finished:
         client.set_terminated(run.info.run_id)
     return 1
 
 
-def read_cells(params: dict[str, Any], sweep_key: str) -> Iterator[Cell]:
-    """Every cell of the grid of which the files hold anything."""
-    paths = Paths(params["study"])
-    grid = params["grid"]
-    origins = _origins(params["study"])
-    for size in grid["sizes"]:
+def _digest(curve: pd.DataFrame) -> str:
+    return files.digest(curve.to_csv(index=False))
+
+
+def read_cells(study: Study, sweep_key: str) -> Iterator[Cell]:
+    """Every cell of the grid of which the files hold anything, as far as they were made under this very identity."""
+    paths = Paths(study.study)
+    origins = _origins(study.study)
+    for size in study.grid.sizes:
         trunk: list[pd.DataFrame] = []
-        for budget in grid["budgets"]:
-            segment = _curve(paths.trunk(size, budget).with_suffix(".csv"))
+        for budget in study.grid.budgets:
+            segment = _curve(paths.trunk(size, budget), sweep_key)
             if segment is None:
                 break
             trunk.append(segment)
-            branch = _curve(paths.cell("anneal", size, budget, ".csv"))
+            branch = _curve(paths.cell("anneal", size, budget, ".safetensors"), sweep_key)
             curve = pd.concat([*trunk, *([] if branch is None else [branch])])
-            yield _cell(paths, sweep_key, size, budget, curve, origins)
+            yield _cell(paths, sweep_key, size, budget, curve, origins, annealed=branch is not None)
 
 
-def _cell(paths: Paths, sweep_key: str, size: str, budget: str, curve: pd.DataFrame, origins: dict[str, str]) -> Cell:
+def _cell(
+    paths: Paths,
+    sweep_key: str,
+    size: str,
+    budget: str,
+    curve: pd.DataFrame,
+    origins: dict[str, str],
+    annealed: bool,
+) -> Cell:
     final: dict[str, float] = {}
     described: dict[str, str] = {"size": size, "budget": budget}
     evaluated = paths.cell("evaluate", size, budget, ".json")
-    if evaluated.exists():
+    model = paths.cell("anneal", size, budget, ".safetensors")
+    if annealed and _newer(evaluated, model):
         for name, value in files.read_json(evaluated).items():
             if isinstance(value, int | float) and not isinstance(value, bool):
                 final[name] = float(value)
             else:
                 described[name] = str(value)
     shots = paths.cell("shots", size, budget, ".csv")
-    if shots.exists():
+    if final and _newer(shots, model):
         for row in pd.read_csv(shots).dropna().to_dict("records"):
             final[f"icl/{row['skill']}:{row['k']}"] = float(row["icl/acc"])
-    tags = {"size": size, "budget": budget, "git_commit": provenance.git_commit()}
-    record = paths.cell("anneal", size, budget, ".provenance.json")
-    if record.exists():
-        made = files.read_json(record)
+    tags = {"size": size, "budget": budget}
+    if annealed:
+        made = files.read_json(model.with_suffix(".provenance.json"))
         tags |= {"git_commit": made["git_commit"], "device": made["device"], "torch": made["torch"]}
         tags["origin"] = origins.get(f"anneal@{size}-{budget}", "executed")
     key = files.digest([sweep_key, size, budget])
     return Cell(size, budget, key, curve, final, described, tags)
 
 
-def _curve(path: Path) -> pd.DataFrame | None:
-    return pd.read_csv(path) if path.exists() else None
+def _curve(model: Path, sweep_key: str) -> pd.DataFrame | None:
+    """The loss curve beside a model file, unless it is missing or was made under another identity."""
+    record, curve = model.with_suffix(".provenance.json"), model.with_suffix(".csv")
+    if not (model.exists() and record.exists() and curve.exists()):
+        return None
+    return pd.read_csv(curve) if files.read_json(record)["identity"] == sweep_key else None
+
+
+def _newer(path: Path, model: Path) -> bool:
+    """Whether a measurement exists and is not older than the model it is of."""
+    return path.exists() and path.stat().st_mtime >= model.stat().st_mtime - 1
 
 
 def _origins(study: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from scalinglab.config import Source
-from scalinglab.corpus.sources import read_source
+from scalinglab.corpus.sources import folder_digest, read_source
 from scalinglab.errors import UserError
 from tests.conftest import ROOT
 
@@ -38,20 +38,26 @@ def test_installed_names_what_is_wrong(distribution: str, message: str) -> None:
 def test_local_folder_and_encoding(tmp_path: Path) -> None:
     (tmp_path / "b.py").write_text("b")
     (tmp_path / "a.py").write_text("é")
-    source = Source("mine", "local", path=str(tmp_path))
-    assert [document.text for document in read_source(source)] == ["é", "b"]
+
+    def source(**options: str) -> Source:
+        return Source("mine", "local", path=str(tmp_path), sha256=folder_digest(tmp_path, ("**/*.py",)), **options)
+
+    before = source()
+    assert [document.text for document in read_source(before)] == ["é", "b"]
     (tmp_path / "c.py").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match="sha256 is .* give [0-9a-f]{64}"):
+        list(read_source(before))
     with pytest.raises(UserError, match=r"c\.py: not UTF-8 \(byte 0xff at 0\)"):
-        list(read_source(source))
-    skipping = Source("mine", "local", path=str(tmp_path), encoding_errors="skip")
-    assert [document.text for document in read_source(skipping)] == ["é", "b"]
+        list(read_source(source()))
+    assert [document.text for document in read_source(source(encoding_errors="skip"))] == ["é", "b"]
 
 
 def test_missing_and_empty_local(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(UserError, match="is not a folder"):
         list(read_source(Source("mine", "local", path=str(tmp_path / "nowhere"))))
     with pytest.raises(UserError, match="no document matches"):
-        list(read_source(Source("mine", "local", path=str(tmp_path))))
+        digest = folder_digest(tmp_path, ("**/*.py",))
+        list(read_source(Source("mine", "local", path=str(tmp_path), sha256=digest)))
 
 
 def test_hf_streams_up_to_the_cap(tmp_path: Path) -> None:
@@ -60,8 +66,10 @@ def test_hf_streams_up_to_the_cap(tmp_path: Path) -> None:
     assert [document.text for document in read_source(source)] == ["one", "two"]
     with pytest.raises(UserError, match="no field 'body'"):
         list(read_source(Source("hub", "hf", dataset=str(tmp_path), field="body")))
+    with pytest.raises(UserError, match="needs revision"):
+        list(read_source(Source("hub", "hf", dataset="nobody/nothing")))
     with pytest.raises(UserError, match="cannot load"):
-        list(read_source(Source("hub", "hf", dataset=str(tmp_path / "none"))))
+        list(read_source(Source("hub", "hf", dataset=str(tmp_path / "none"), revision="main")))
 
 
 @pytest.mark.skipif(not MIRROR.exists(), reason="no local mirror on this machine")

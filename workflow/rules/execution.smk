@@ -2,6 +2,8 @@
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 PRIORITY = {"init": 40, "trunk": 30, "evaluate": 20, "shots": 20, "anneal": 10}
 MEMORY_MB = {"clean": 1500, "encode": 1500}
@@ -10,6 +12,7 @@ DEFAULT_MEMORY_MB = 1200
 ON_GPU = {"trunk", "anneal", "evaluate", "shots"}
 
 watcher = None
+started = time.time()
 
 
 def start_watching():
@@ -17,6 +20,11 @@ def start_watching():
     global watcher
     command = [sys.executable, "-m", "scalinglab", "sync", "--watch", "20"]
     watcher = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def report_failures():
+    """Say in one line each why jobs failed."""
+    print(*driver.failures(Path("logs") / params_yaml["study"], started), sep="\n", file=sys.stderr)
 
 
 def stop_watching():

@@ -72,15 +72,19 @@ def decontaminate(read: Callable[[str], Iterator[Document]], options: Clean, rep
     read: yields the kept documents of a split; called anew for each pass, so that none is held in memory.
     """
     dropped = contaminated(
-        ((document.path, document.text) for document in read("validation")),
+        ((_key(document), document.text) for document in read("validation")),
         (document.text for document in read("train")),
         options.decontaminate_words,
         options.decontaminate_share,
     )
     for split in ("train", "validation"):
         for document in read(split):
-            if split == "validation" and document.path in dropped:
+            if split == "validation" and _key(document) in dropped:
                 report.count("contaminated_validation", document.text)
                 continue
             report.count(f"out_{split}", document.text)
             yield document
+
+
+def _key(document: Document) -> str:
+    return f"{document.source}/{document.path}"

@@ -52,7 +52,7 @@ def read_documents(path: Path, split: str | None = None) -> Iterator[Document]:
                 for row in batch.to_pylist():
                     if split is None or row["split"] == split:
                         yield Document(**row)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is damaged ({error}); delete it and run snakemake again") from error
 
 

@@ -28,6 +28,8 @@ def mixture_rows(n_text_rows: int, skill_share: float) -> int:
 def text_rows(tokens: NDArray[np.uint16], seq_len: int) -> NDArray[np.uint16]:
     """Overlapping windows [R, seq_len + 1] of a token stream: each token is predicted exactly once."""
     n = (len(tokens) - 1) // seq_len
+    if n < 1:
+        return np.empty((0, seq_len + 1), dtype=np.uint16)
     return np.lib.stride_tricks.sliding_window_view(tokens, seq_len + 1)[: n * seq_len : seq_len]
 
 

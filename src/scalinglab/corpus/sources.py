@@ -6,6 +6,7 @@
 * `hf`: a data set of the Hugging Face hub, streamed (needs the `hf` extra)
 """
 
+import hashlib
 import importlib.metadata
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,12 +32,33 @@ def decode(data: bytes, where: str, errors: str) -> str | None:
         ) from None
 
 
+def matching(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
+    """Files below `folder` that match a pattern, sorted."""
+    return sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file. Raises UserError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; make it readable or exclude it") from error
+
+
+def folder_digest(folder: Path, patterns: tuple[str, ...]) -> str:
+    """One SHA-256 over names and contents of the matching files."""
+    whole = hashlib.sha256()
+    for path in matching(folder, patterns):
+        whole.update(f"{path.relative_to(folder).as_posix()}\0".encode())
+        whole.update(hashlib.sha256(read_bytes(path)).digest())
+    return whole.hexdigest()
+
+
 def read_folder(folder: Path, source: Source, prefix: str = "") -> Iterator[Document]:
     """Files below `folder` that match the source's patterns, in sorted order."""
-    paths = sorted({path for pattern in source.patterns for path in folder.glob(pattern) if path.is_file()})
-    for path in paths:
+    for path in matching(folder, source.patterns):
         name = prefix + path.relative_to(folder).as_posix()
-        text = decode(path.read_bytes(), f"source {source.name}: {name}", source.encoding_errors)
+        text = decode(read_bytes(path), f"source {source.name}: {name}", source.encoding_errors)
         if text is not None:
             yield Document(source.name, name, text)
 
@@ -64,22 +86,23 @@ def from_installed(source: Source) -> Iterator[Document]:
 
 
 def from_local(source: Source) -> Iterator[Document]:
-    """Files below a folder, or one file."""
-    path = Path(source.path)
-    if not source.path or not path.exists():
-        raise UserError(f"source {source.name}: path {source.path!r} does not exist; correct download.sources")
-    if path.is_dir():
-        yield from read_folder(path, source)
-        return
-    text = decode(path.read_bytes(), f"source {source.name}: {path}", source.encoding_errors)
-    if text is not None:
-        yield Document(source.name, path.name, text)
+    """Files below a folder, pinned by one SHA-256 over all of them: caches must notice when the files change."""
+    folder = Path(source.path)
+    if not source.path or not folder.is_dir():
+        raise UserError(f"source {source.name}: path {source.path!r} is not a folder; correct download.sources")
+    found = folder_digest(folder, source.patterns)
+    if source.sha256 != found:
+        raise UserError(
+            f"source {source.name}: sha256 is {source.sha256 or 'missing'}, but the files of {folder} that match "
+            f"{list(source.patterns)} give {found}; write that into download.sources if they are the ones you mean"
+        )
+    yield from read_folder(folder, source)
 
 
 def from_url(source: Source) -> Iterator[Document]:
     """A text file over https, checked against its sha256."""
     path = fetch(source.url, source.sha256, source.max_bytes, source.mirror)
-    text = decode(path.read_bytes(), f"source {source.name}: {source.url}", source.encoding_errors)
+    text = decode(read_bytes(path), f"source {source.name}: {source.url}", source.encoding_errors)
     if text is not None:
         yield Document(source.name, source.url.rsplit("/", 1)[-1], text)
 
@@ -94,8 +117,16 @@ def from_hf(source: Source) -> Iterator[Document]:
         ) from None
     if not source.dataset:
         raise UserError(f"source {source.name}: kind hf needs dataset:, such as roneneldan/TinyStories")
+    if not source.revision and not Path(source.dataset).is_dir():
+        raise UserError(f"source {source.name}: kind hf needs revision:, the commit of the data set on the hub")
     try:
-        rows = datasets.load_dataset(source.dataset, source.subset or None, split=source.split, streaming=True)
+        rows = datasets.load_dataset(
+            source.dataset,
+            source.subset or None,
+            split=source.split,
+            revision=source.revision or None,
+            streaming=True,
+        )
     except Exception as error:  # the hub client raises many types; all mean that the data cannot be had
         raise UserError(f"source {source.name}: cannot load {source.dataset!r}: {error}") from error
     size = 0

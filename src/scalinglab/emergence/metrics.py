@@ -11,7 +11,8 @@ def with_intervals(exact: pd.DataFrame) -> pd.DataFrame:
     """The table with Wilson intervals of `exact/acc` and `exact/of_bayes`, progress from the floor (0) to Bayes (1)."""
     table = exact.copy()
     bounds = [wilson(row["exact/acc"] * row["items"], int(row["items"])) for _, row in table.iterrows()]
-    table["exact/low"], table["exact/high"] = zip(*bounds, strict=True)
+    table["exact/low"] = [low for low, _ in bounds]
+    table["exact/high"] = [high for _, high in bounds]
     table["exact/of_bayes"] = (table["exact/acc"] - table["floor"]) / (table["bayes/exact"] - table["floor"])
     return table
 

@@ -63,6 +63,18 @@ def answer(model: Decoder, skill: Skill, pairs: Pairs, offset: int, batch_rows: 
 
 
 Row = dict[str, float | int | str]
+SHOT_COLUMNS = ("skill", "k", "items", "icl/acc", "icl/nll", "bayes/acc", "bayes/nll", "floor")
+EXACT_COLUMNS = (
+    "skill",
+    "length",
+    "items",
+    "exact/acc",
+    "token/acc",
+    "token/nll",
+    "bayes/exact",
+    "bayes/acc",
+    "floor",
+)
 
 
 def by_shots(name: str, answers: Answers, bayes: Reference, ks: Sequence[int]) -> list[Row]:

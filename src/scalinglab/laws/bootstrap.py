@@ -7,21 +7,27 @@ import pandas as pd
 
 
 def by_trunk(
-    cells: pd.DataFrame, statistic: Callable[[pd.DataFrame], dict[str, float]], resamples: int, seed: int
+    cells: pd.DataFrame,
+    statistic: Callable[[pd.DataFrame], dict[str, float]],
+    resamples: int,
+    seed: int,
+    min_cells: int = 0,
 ) -> pd.DataFrame:
     """One row a resample: the statistic of as many trunks (column `size`) as there are, drawn with replacement.
 
-    Resamples with fewer than three distinct widths cannot carry a surface in N and are drawn anew.
+    Resamples with fewer than three distinct widths, or with fewer than `min_cells` cells, cannot carry a surface; they
+    are left out, and the number of rows tells how many were not.
     """
     rng = np.random.default_rng(seed)
     trunks = dict(list(cells.groupby("size")))
     widths = {size: group["width"].iloc[0] for size, group in trunks.items()}
     names = sorted(trunks)
     rows: list[dict[str, float]] = []
-    while len(rows) < resamples and len(set(widths.values())) >= 3:
+    for _ in range(resamples if names else 0):
         drawn = rng.choice(names, size=len(names))
-        if len({widths[name] for name in drawn}) >= 3:
-            rows.append(statistic(pd.concat([trunks[name] for name in drawn], ignore_index=True)))
+        sample = pd.concat([trunks[name] for name in drawn], ignore_index=True)
+        if len({widths[name] for name in drawn}) >= 3 and len(sample) >= min_cells:
+            rows.append(statistic(sample))
     return pd.DataFrame(rows)
 
 

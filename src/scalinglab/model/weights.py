@@ -18,9 +18,13 @@ METADATA = "scalinglab"
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
     """Write tensors and metadata atomically; equal contents give equal bytes."""
-    held = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
+    # Cloned: the format refuses tensors that share memory, as a tied head does with its embedding.
+    held = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
     with atomic(path) as temporary:
-        save_file(held, temporary, metadata={METADATA: json.dumps(metadata, sort_keys=True)})
+        try:
+            save_file(held, temporary, metadata={METADATA: json.dumps(metadata, sort_keys=True)})
+        except SafetensorError as error:
+            raise UserError(f"cannot write {path}: {error}; free some space, then run again") from None
 
 
 def load_tensors(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from scalinglab.config import Mixture, Study
 from scalinglab.corpus import bpe, packing
 from scalinglab.corpus.documents import read_documents
 from scalinglab.errors import UserError
-from scalinglab.files import atomic, write_json
+from scalinglab.files import atomic, sha256, write_json
 from scalinglab.paths import Paths
 from scalinglab.skills import skill
 from scalinglab.skills.base import SYMBOLS_USED
@@ -23,8 +24,6 @@ def run(study: Study) -> None:
         raise UserError(
             f"tokenizer.skill_symbols = {study.tokenizer.skill_symbols}: the skills need {SYMBOLS_USED}; raise it"
         )
-    if mixture.seq_len % 2:
-        raise UserError(f"mixture.seq_len = {mixture.seq_len}: must be even, skill documents are made of pairs")
     validation_bytes, validation_rows = _encode_validation(paths, mixture)
     n_rows = _encode_training(paths, mixture, study.seed)
     write_json(
@@ -38,6 +37,10 @@ def run(study: Study) -> None:
             "validation_rows": validation_rows,
             "validation_tokens": validation_rows * mixture.seq_len,
             "validation_bytes": validation_bytes,
+            # The data by content: what was trained on them carries these on.
+            "sha256": {
+                name: sha256(paths.of("encode", name)) for name in ("train.npy", "train-scored.npy", "validation.npy")
+            },
         },
     )
 
@@ -94,9 +97,11 @@ def _write_mixture(paths: Paths, mixture: Mixture, seed: int, stream: Path) -> i
     with (
         atomic(paths.of("encode", "train.npy")) as rows_path,
         atomic(paths.of("encode", "train-scored.npy")) as scored_path,
+        open(rows_path, "wb") as rows,
+        open(scored_path, "wb") as scored,
     ):
-        rows = _create(rows_path, np.uint16, (n_rows, seq_len + 1))
-        scored = _create(scored_path, np.bool_, (n_rows, seq_len))
+        _write_header(rows, np.uint16, (n_rows, seq_len + 1))
+        _write_header(scored, np.bool_, (n_rows, seq_len))
         for start in range(0, n_rows, ROWS_PER_WRITE):
             span = slice(start, min(start + ROWS_PER_WRITE, n_rows))
             here = is_skill[span]
@@ -108,12 +113,12 @@ def _write_mixture(paths: Paths, mixture: Mixture, seed: int, stream: Path) -> i
                 if len(own):
                     first = int(numbers[numbers % len(skills) == i][0]) // len(skills)
                     block[own] = packing.skill_rows(one, "train", seed, first, len(own), seq_len, offset=bpe.CONTROL)
-            rows[span] = block
-            scored[span] = scored_row[here.astype(int)]
-        rows.flush()
-        scored.flush()
+            rows.write(block.tobytes())
+            scored.write(scored_row[here.astype(int)].tobytes())
     return n_rows
 
 
-def _create(path: Path, dtype: type, shape: tuple[int, int]) -> np.memmap:
-    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+def _write_header(stream: BinaryIO, dtype: type, shape: tuple[int, int]) -> None:
+    """Begin a .npy file whose rows follow as plain bytes: written as a stream, a full disk is an ordinary error."""
+    described = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, described)

@@ -36,7 +36,7 @@ def run(study: Study) -> None:
         return {**values, "isoflop_exponent_n": _isoflop(sample, options.iso_flop_lines)[1]}
 
     points, exponent, minima = _isoflop(used, options.iso_flop_lines)
-    resamples = bootstrap.by_trunk(used, statistic, options.bootstrap, study.seed)
+    resamples = bootstrap.by_trunk(used, statistic, options.bootstrap, study.seed, min_cells=parametric.PARAMETERS + 1)
     write_text(paths.of("laws", "isoflop.csv"), points.to_csv(index=False, float_format="%.8g"))
     write_json(
         paths.of("laws", "laws.json"),

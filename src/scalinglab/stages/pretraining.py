@@ -4,23 +4,22 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from scalinglab import provenance
+from scalinglab import pipeline, provenance
 from scalinglab.config import Study
 from scalinglab.errors import UserError
-from scalinglab.files import digest, read_json, write_csv, write_json
+from scalinglab.files import digest, sha256, write_csv, write_json
 from scalinglab.model.counts import cell_flops, count
 from scalinglab.model.decoder import Decoder
 from scalinglab.model.weights import load_tensors, save_tensors
 from scalinglab.paths import Paths
+from scalinglab.reporter import Reporter
 from scalinglab.stages.models import build_model, pick_device
 from scalinglab.training.data import open_batches
 from scalinglab.training.loop import Point, Stretch, train
 from scalinglab.training.optimiser import make_optimiser, restore_state, state_tensors
-from scalinglab.training.progress import Reporter
 
 CURVE = ("step", "tokens", "flops", "train/loss", "lr")
 SCRATCH = Path(".scratch")
@@ -50,7 +49,7 @@ def run_stretch(
         raise UserError(f"{source} stands at step {metadata['step']}, not {stretch.first}; delete it and run again")
     batches = open_batches(Paths(study.study).of("encode", ""), study.training.batch_tokens, study.mixture.repeat)
     batches.check(stretch.last, f"{name}: budget")
-    identity = digest({"name": name, "study": _identity(study), "stretch": asdict(stretch)})
+    identity = digest([name, asdict(stretch), provenance.identity(study), sha256(source), pipeline.own_sources()])
     checkpoint = SCRATCH / study.study / "checkpoints" / f"{name}.safetensors"
     points, start = _resume(checkpoint, identity)
     if points is None:
@@ -91,21 +90,9 @@ def run_stretch(
         print(f"{name}: diverged; recorded as such")
     _write(study, target, model, optimiser, stretch, points, diverged, keep_moments)
     seconds = time.monotonic() - started
-    record = provenance.describe(study.execution, str(device), seconds, (stretch.last - start) * batch_tokens)
+    record = provenance.describe(study, str(device), seconds, (stretch.last - start) * batch_tokens)
     write_json(target.with_suffix(".provenance.json"), record)
     checkpoint.unlink(missing_ok=True)
-
-
-def _identity(study: Study) -> dict[str, Any]:
-    """Everything that decides a run's numbers."""
-    manifest = Paths(study.study).manifest
-    return {
-        "seed": study.seed,
-        "model": asdict(study.model),
-        "training": asdict(study.training),
-        "mixture": asdict(study.mixture),
-        "data": read_json(manifest),
-    }
 
 
 def _resume(checkpoint: Path, identity: str) -> tuple[list[Point] | None, int]:

@@ -1,7 +1,16 @@
 """shots@cell: in-context accuracy of a cell against the number of examples, for every skill, on held-out documents."""
 
 from scalinglab.config import Study
-from scalinglab.evaluation.shots import Answers, Row, answer, by_shots, exact_match, reference
+from scalinglab.evaluation.shots import (
+    EXACT_COLUMNS,
+    SHOT_COLUMNS,
+    Answers,
+    Row,
+    answer,
+    by_shots,
+    exact_match,
+    reference,
+)
 from scalinglab.files import read_json, write_csv
 from scalinglab.model.weights import load_model_weights
 from scalinglab.paths import Paths
@@ -27,5 +36,6 @@ def run(study: Study, size: str, budget: str) -> None:
         bayes = reference(one, pairs)
         shot_rows += by_shots(name, answers, bayes, study.shots.ks)
         exact_rows += exact_match(name, answers, bayes, study.emergence.exact_lengths)
-    for suffix, rows in ((".csv", shot_rows), (".exact.csv", exact_rows)):
-        write_csv(paths.cell("shots", size, budget, suffix), [{"size": size, "budget": budget, **row} for row in rows])
+    for suffix, rows, columns in ((".csv", shot_rows, SHOT_COLUMNS), (".exact.csv", exact_rows, EXACT_COLUMNS)):
+        path = paths.cell("shots", size, budget, suffix)
+        write_csv(path, [{"size": size, "budget": budget, **row} for row in rows], ("size", "budget", *columns))
