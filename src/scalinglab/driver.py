@@ -68,7 +68,7 @@ def conclude() -> None:
 def failures(logs: Path, since: float) -> list[str]:
     """One line for each job log written after `since` that ends in an error: what went wrong, and where to read on.
 
-    Snakemake's own report of a failed job is hidden by the profile's `quiet: rules`, together with pages of job details.
+    Snakemake's own report of a failed job is hidden by the profile's `quiet: rules`, with pages of job details.
     """
     lines = []
     for log in sorted(logs.glob("*.log")):

@@ -24,7 +24,11 @@ def start_watching():
 
 def report_failures():
     """Say in one line each why jobs failed."""
-    print(*driver.failures(Path("logs") / params_yaml["study"], started), sep="\n", file=sys.stderr)
+    print(
+        *driver.failures(Path("logs") / params_yaml["study"], started),
+        sep="\n",
+        file=sys.stderr,
+    )
 
 
 def stop_watching():

@@ -77,7 +77,9 @@ for family in families.values():
         threads: 1
         resources:
             mem_mb=MEMORY_MB.get(family.name, DEFAULT_MEMORY_MB),
-            gpu=int(family.name in ON_GPU and params_yaml["execution"]["device"] == "cuda"),
+            gpu=int(
+                family.name in ON_GPU and params_yaml["execution"]["device"] == "cuda"
+            ),
         params:
             cmd=stage_param(family, lambda stage: stage.cmd),
             values=stage_param(

@@ -4,7 +4,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from scalinglab.figures.style import SKILL_TITLES, Tables, first_seed, new_figure, size_style
+from scalinglab.figures.style import SKILL_TITLES, Tables, first_seed, new_figure, no_skills, size_style
 
 METRICS = (
     ("exact/acc", "exact match of {r} answers"),
@@ -16,6 +16,8 @@ METRICS = (
 def draw(tables: Tables, options: dict[str, Any]) -> Figure:
     exact = first_seed(tables.exact)
     skills = list(dict.fromkeys(exact["skill"]))
+    if not skills:
+        return no_skills()
     lengths = sorted(exact["length"].unique())
     r = lengths[-1] if lengths else 1
     figure, axes = new_figure(3, width=3.4, height=2.6, rows=max(1, len(skills)))

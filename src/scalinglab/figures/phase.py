@@ -4,13 +4,15 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from scalinglab.figures.style import SKILL_TITLES, Tables, first_seed, new_figure, short
+from scalinglab.figures.style import SKILL_TITLES, Tables, first_seed, new_figure, no_skills, short
 
 
 def draw(tables: Tables, options: dict[str, Any]) -> Figure:
     exact = first_seed(tables.exact)
     exact = exact[exact["length"] == exact["length"].min()]
     skills = list(dict.fromkeys(exact["skill"]))
+    if not skills:
+        return no_skills()
     figure, axes = new_figure(max(1, len(skills)), width=3.4, height=3.2)
     image = None
     for axis, skill in zip(axes, skills, strict=False):

@@ -5,13 +5,15 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from scalinglab.emergence.wilson import wilson
-from scalinglab.figures.style import SKILL_TITLES, Tables, first_seed, new_figure, size_style
+from scalinglab.figures.style import SKILL_TITLES, Tables, first_seed, new_figure, no_skills, size_style
 
 
 def draw(tables: Tables, options: dict[str, Any]) -> Figure:
     shots = first_seed(tables.shots).merge(tables.cells[["size", "budget", "width", "tokens"]], on=["size", "budget"])
     shots = shots[shots["tokens"] == shots["tokens"].max()]
     skills = list(dict.fromkeys(shots["skill"]))
+    if not skills:
+        return no_skills()
     figure, axes = new_figure(max(1, len(skills)), width=3.5, height=3.4)
     styles = size_style(tables.cells["width"].tolist())
     for axis, skill in zip(axes, skills, strict=False):

@@ -38,6 +38,13 @@ def new_figure(columns: int, width: float = 3.6, height: float = 3.2, rows: int 
     return figure, [axis for row in axes for axis in row]
 
 
+def no_skills() -> Figure:
+    """What a figure about skills says of a study without any."""
+    figure, (axis,) = new_figure(1)
+    axis.set_title("This study has no skills")
+    return figure
+
+
 def save(figure: Figure, path: Path, dpi: int) -> None:
     """PNG without a time stamp or version, so that equal figures are equal bytes."""
     with atomic(path) as temporary:

@@ -1,0 +1,31 @@
+"""A study small enough to run every stage after encode in seconds, in a folder of its own."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scalinglab.config import Segment, Study
+from scalinglab.files import write_json
+from scalinglab.paths import Paths
+
+
+@pytest.fixture
+def tiny_study(smoke: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    """Two sizes and two tiny budgets on random tokens; the working directory is the study's."""
+    monkeypatch.chdir(tmp_path)
+    paths = Paths("smoke")
+    rng = np.random.default_rng(0)
+    paths.of("encode", "").mkdir(parents=True)
+    np.save(paths.of("encode", "train.npy"), rng.integers(0, 100, (800, 65)).astype(np.uint16))
+    np.save(paths.of("encode", "train-scored.npy"), np.ones((800, 64), dtype=bool))
+    np.save(paths.of("encode", "validation.npy"), rng.integers(0, 100, (32, 65)).astype(np.uint16))
+    write_json(paths.manifest, {"vocab_size": 100, "skill_offset": 3, "validation_bytes": 4096})
+    write_json(paths.of("clean", "report.json"), {"in": {"documents": 1, "bytes": 1}})
+    write_json(paths.of("tokenizer", "report.json"), {"vocab_size": 100, "bytes_per_token": 2.0})
+    grid = dataclasses.replace(
+        smoke.grid, sizes=("d16", "d8"), budgets=("4k", "8k"), segments=(Segment("init", "4k"), Segment("4k", "8k"))
+    )
+    training = dataclasses.replace(smoke.training, warmup_tokens=1024)
+    return dataclasses.replace(smoke, grid=grid, training=training)

@@ -1,0 +1,125 @@
+"""From init to report on a tiny study: under every option that changes the path, and where a run diverges."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scalinglab.config import Study
+from scalinglab.errors import UserError
+from scalinglab.figures import FIGURES
+from scalinglab.files import read_json
+from scalinglab.model.weights import load_tensors
+from scalinglab.paths import Paths
+from scalinglab.stages import anneal, emergence, evaluate, figures, init, laws, pretraining, report, shots, table, trunk
+
+
+def run_all(study: Study) -> pd.DataFrame:
+    for size in study.grid.sizes:
+        init.run(study, size)
+        for segment in study.grid.segments:
+            trunk.run(study, size, segment.after, segment.to)
+            anneal.run(study, size, segment.to)
+            evaluate.run(study, size, segment.to)
+            shots.run(study, size, segment.to)
+    table.run(study)
+    laws.run(study)
+    emergence.run(study)
+    for name in FIGURES:
+        figures.run(study, name)
+    report.run(study)
+    return pd.read_csv(Paths(study.study).cells)
+
+
+def part(section: str, **values: object) -> Callable[[Study], Study]:
+    return lambda study: dataclasses.replace(study, **{section: dataclasses.replace(getattr(study, section), **values)})
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        part("model", tied_head=True),
+        part("model", position="learned", norm="layernorm", feed_forward="gelu", token_shift=False),
+        part("training", schedule="cosine"),
+        part("mixture", skills=(), skill_share=0.0),
+        part("execution", precision="bf16"),
+    ],
+    ids=["tied_head", "other_parts", "cosine", "text_only", "bf16"],
+)
+def test_every_option_goes_all_the_way(tiny_study: Study, option: Callable[[Study], Study]) -> None:
+    cells = run_all(option(tiny_study))
+    assert not cells["diverged"].any()
+    # Random tokens teach nothing: the loss stays at that of a uniform guess.
+    assert np.allclose(cells["val/loss"], np.log(100), atol=0.2)
+
+
+def test_a_diverged_run_is_recorded_and_the_dag_goes_on(tiny_study: Study) -> None:
+    # (8 / 16) ^ -100 = 1e30 at width 8.
+    study = part("training", lr_width=16, lr_exponent=-100.0)(tiny_study)
+    cells = run_all(study)
+    assert dict(zip(cells["size"], cells["diverged"], strict=True)) == {"d16": False, "d8": True}
+    assert cells[cells["diverged"]]["val/bpb"].isna().all()
+    assert np.isfinite(cells[~cells["diverged"]]["val/bpb"]).all()
+    paths = Paths(study.study)
+    fitted = read_json(paths.of("laws", "laws.json"))
+    assert fitted["cells_diverged"] == 2
+    assert "needs more than 2 cells" in fitted["parametric_not_fitted_because"]
+    page = paths.of("report", "report.html").read_text()
+    assert "4 cells, 2 diverged" in page
+    assert "No surface was fitted" in page
+
+
+def test_a_killed_segment_continues_and_ends_bitwise_the_same(
+    tiny_study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = part("execution", checkpoint_seconds=1e-9)(tiny_study)
+    target = Paths(study.study).trunk("d8", "4k")
+    init.run(study, "d8")
+    trunk.run(study, "d8", "init", "4k")
+    whole = target.read_bytes()
+    curve = target.with_suffix(".csv").read_bytes()
+    target.unlink()
+
+    class KilledError(Exception):
+        pass
+
+    save, saved = pretraining.save_tensors, []
+
+    def dying(path: Path, *rest: object) -> None:
+        save(path, *rest)  # type: ignore[arg-type]
+        saved.append(path)
+        raise KilledError
+
+    monkeypatch.setattr(pretraining, "save_tensors", dying)
+    with pytest.raises(KilledError):
+        trunk.run(study, "d8", "init", "4k")
+    assert not target.exists()
+    monkeypatch.setattr(pretraining, "save_tensors", save)
+    trunk.run(study, "d8", "init", "4k")
+    assert "continues from the checkpoint at step" in capsys.readouterr().out
+    assert target.read_bytes() == whole
+    assert target.with_suffix(".csv").read_bytes() == curve
+    assert not saved[0].exists(), "a finished stage leaves no checkpoint"
+
+
+def test_a_checkpoint_of_another_run_is_not_used(tiny_study: Study) -> None:
+    paths = Paths(tiny_study.study)
+    init.run(tiny_study, "d8")
+    trunk.run(tiny_study, "d8", "init", "4k")
+    expected = paths.trunk("d8", "4k").read_bytes()
+    tensors, state = load_tensors(paths.trunk("d8", "4k"))
+    checkpoint = pretraining.SCRATCH / "smoke/checkpoints/trunk-d8-4k.safetensors"
+    pretraining.save_tensors(checkpoint, tensors, {**state, "identity": "of other data", "points": [], "step": 2})
+    trunk.run(tiny_study, "d8", "init", "4k")
+    assert paths.trunk("d8", "4k").read_bytes() == expected
+
+
+def test_a_budget_beyond_the_mixture_is_refused(tiny_study: Study) -> None:
+    study = part("grid", budgets=("4k", "8k", "900k"))(tiny_study)
+    init.run(study, "d8")
+    trunk.run(study, "d8", "init", "4k")
+    with pytest.raises(UserError, match=r"trunk-d8-900k: budget needs .* tokens, but the mixture holds"):
+        trunk.run(study, "d8", "4k", "900k")
