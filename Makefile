@@ -22,7 +22,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $(READY)
 
-run: $(READY)    ## run the study of params.yaml (the default one takes about 15 minutes on 2 cores)
+run: $(READY)    ## run the study of params.yaml
 	snakemake --cores $(CORES)
 
 test: $(READY) lint ## lint, types and all tests, the real DAG among them

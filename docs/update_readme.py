@@ -62,7 +62,8 @@ def block() -> str:
     lines += [
         "",
         f"The run took {time['wall_minutes']:.1f} minutes on {time['cores']} cores, "
-        f"{100 * time['training_share']:.0f} % of them spent in training loops; "
+        f"{100 * time['training_share']:.0f} % of them spent in training loops, on a shared machine that gave the jobs "
+        f"{100 * time['cpu_share_of_cores']:.0f} % of the cores; "
         f"no job used more than {time['peak_rss_mb']} MB.",
         f"A second `snakemake` takes {dag['noop_snakemake_s']:.1f} s, a second `dvc repro` "
         f"{dag['noop_dvc_repro_s']:.1f} s, restoring everything from the cache {dag['restore_s']:.1f} s, "

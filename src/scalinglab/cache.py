@@ -6,7 +6,7 @@ tests/test_cache.py holds them to what is needed here.
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,13 +57,18 @@ class Cache:
         # Stages that a look into the run cache missed: DVC saves the new hashes into a stage in memory before it looks,
         # after which the stage would call itself unchanged.
         self._missed: set[str] = set()
+        # Stages that a pass found, or made, up to date: asking DVC again costs as much as the first time.
+        self._current: set[str] = set()
         self._stages = [stage for stage in plan_repro(repo.index.graph) if isinstance(stage, PipelineStage)]
 
-    def restore(self, note: Callable[[str], None] = lambda name: None) -> list[str]:
+    def restore(self) -> list[str]:
         """Check out, upstream first, every changed stage whose result for the present inputs is cached."""
         restored = []
         for stage in self._stages:
-            if not all(dep.exists for dep in stage.deps) or not stage.changed():
+            if not all(dep.exists for dep in stage.deps):
+                continue
+            if not stage.changed():
+                self._current.add(stage.addressing)
                 continue
             try:
                 self._repo.stage_cache.restore(stage)
@@ -72,7 +77,7 @@ class Cache:
                 continue
             stage.save(run_cache=False)
             restored.append(stage)
-            note(stage.addressing)
+            self._current.add(stage.addressing)
         self._dump(restored)
         return [stage.addressing for stage in restored]
 
@@ -86,6 +91,7 @@ class Cache:
             stage.save()
             stage.commit(relink=False)
         self._dump(finished)
+        self._current.update(names)
 
     def valid(self) -> dict[str, str]:
         """Digest of the lock entry of every stage that is up to date, all stages before it included."""
@@ -94,7 +100,9 @@ class Cache:
         for stage in self._stages:
             if stage.addressing in self._missed:
                 continue
-            if all(before.addressing in digests for before in graph.successors(stage)) and not stage.changed():
+            if not all(before.addressing in digests for before in graph.successors(stage)):
+                continue
+            if stage.addressing in self._current or not stage.changed():
                 digests[stage.addressing] = files.digest(_entry(stage))
         return digests
 

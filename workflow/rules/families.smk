@@ -1,3 +1,5 @@
+import functools
+
 # Rules from dvc.yaml. Before planning, the driver restores what the DVC cache holds; a dry run changes nothing.
 try:
     study_config.load()
@@ -30,13 +32,16 @@ def outs_of(family, wildcards):
     )
 
 
+@functools.cache
+def files_behind(dep):
+    """The files of one dependency. Cached: thousands of jobs share the same few folders."""
+    inside = [out for out in every_output if out.startswith(f"{dep}/")]
+    return inside or [str(path) for path in pipeline.files_of(dep)]
+
+
 def inputs_of(family):
     """A folder of results stands for the declared outputs inside it, a folder of code for its files."""
     stages = by_outputs(family)
-
-    def files_behind(dep):
-        inside = [out for out in every_output if out.startswith(f"{dep}/")]
-        return inside or [str(path) for path in pipeline.files_of(dep)]
 
     def inputs(wildcards):
         outs = outs_of(family, wildcards)
