@@ -26,7 +26,8 @@ run: $(READY)    ## run the study of params.yaml
 	snakemake --cores $(CORES)
 
 test: $(READY) lint ## lint, types and all tests, the real DAG among them
-	python -m pytest -n $(CORES) --dist loadgroup
+	python -m pytest -n $(CORES) --ignore tests/pipeline
+	python -m pytest tests/pipeline
 
 lint: $(READY)   ## ruff, mypy, snakefmt, snakemake --lint
 	ruff check .

@@ -50,7 +50,9 @@ def block() -> str:
         f"* Parametric surface: alpha = {fit['alpha']:.2f} ({bounds['alpha'][0]:.2f} to {bounds['alpha'][1]:.2f}), "
         f"beta = {fit['beta']:.2f} ({bounds['beta'][0]:.2f} to {bounds['beta'][1]:.2f}). It leaves "
         f"{100 * laws['parametric_rms_relative_error']:.1f} % root mean square error beside a seed noise of "
-        f"{100 * metrics['seed_noise']:.2f} %.",
+        f"{100 * metrics['seed_noise']:.2f} %, and the residuals are systematic (results/laptop/figures/frontier.png): "
+        f"it implies N_opt ~ C^{fit['exponent_n']:.2f} ({bounds['exponent_n'][0]:.2f} to "
+        f"{bounds['exponent_n'][1]:.2f}), which should not be extrapolated.",
     ]
     for row in skills:
         if row["length"] == 1:

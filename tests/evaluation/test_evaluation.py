@@ -75,3 +75,12 @@ def test_shots_beyond_the_context_are_refused() -> None:
         by_shots("shift", answers, bayes, [0, 32])
     with pytest.raises(UserError, match=r"exact_lengths: 33"):
         exact_match("shift", answers, bayes, [33])
+
+
+def test_the_blind_optimum_of_prior_mapping_keeps_the_canonical_map() -> None:
+    """Half of the documents share one map: without examples, r answers are right far more often than floor ** r."""
+    one = skill("prior")
+    bayes = reference(one, one.pairs("heldout", 0, 0, 4000, 32))
+    blind = bayes.blind_NS[:, -8:].all(axis=1).mean()
+    assert blind == pytest.approx(0.5 * (0.9 + 0.1 / 4) ** 8, abs=0.03)
+    assert bayes.correct_NS[:, -8:].all(axis=1).mean() > blind

@@ -18,7 +18,7 @@ from mlflow.tracking import MlflowClient
 from scalinglab import pipeline
 from tests.conftest import copy_repository
 
-pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("pipeline")]
+pytestmark = pytest.mark.pipeline
 NOTHING = "Nothing to be done"
 UP_TO_DATE = "Data and pipelines are up to date."
 

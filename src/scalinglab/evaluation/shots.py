@@ -26,10 +26,17 @@ class Answers:
 
 @dataclass(frozen=True)
 class Reference:
-    """What the Bayes predictor says of the same documents: its largest probability, and -log p of the answer."""
+    """What the Bayes predictor makes of the same documents.
+
+    top_NS is its largest probability, nll_NS -log p of the answer, correct_NS whether its likeliest answer is right.
+    blind_NS is that of the optimum which never looks at the examples. Both are counted on the documents themselves:
+    answers of one document share its map, so products of probabilities would understate how often all are right.
+    """
 
     top_NS: NDArray[np.float64]
     nll_NS: NDArray[np.float64]
+    correct_NS: NDArray[np.bool_]
+    blind_NS: NDArray[np.bool_]
 
     @property
     def floor(self) -> float:
@@ -41,7 +48,9 @@ def reference(skill: Skill, pairs: Pairs) -> Reference:
     """The Bayes predictor's scores on documents of a skill."""
     p_NSV = skill.bayes(pairs)
     gold_NS = np.take_along_axis(p_NSV, pairs.y_NS[..., None], axis=2)[..., 0]
-    return Reference(p_NSV.max(axis=2), -np.log(gold_NS))
+    alone = Pairs(pairs.x_NS.reshape(-1, 1), np.zeros((pairs.x_NS.size, 1), dtype=np.int64))
+    blind_NS = skill.bayes(alone)[:, 0].argmax(axis=1).reshape(pairs.x_NS.shape)
+    return Reference(p_NSV.max(axis=2), -np.log(gold_NS), p_NSV.argmax(axis=2) == pairs.y_NS, blind_NS == pairs.y_NS)
 
 
 @torch.no_grad()
@@ -74,6 +83,7 @@ EXACT_COLUMNS = (
     "bayes/exact",
     "bayes/acc",
     "floor",
+    "token/floor",
 )
 
 
@@ -104,7 +114,8 @@ def exact_match(name: str, answers: Answers, bayes: Reference, lengths: Sequence
     """The last r answers of each document as one r-token output (Schaeffer et al. 2023, section 3).
 
     `exact/acc` counts an output only if every token is right, `token/acc` counts tokens, `token/nll` is their mean
-    -log p: three views of the same answers. The Bayes columns are what the optimal predictor expects of the first two.
+    -log p: three views of the same answers. `bayes/exact` and `floor` are the exact match of the optimal predictor with
+    and without the examples, `bayes/acc` and `token/floor` what it expects a token.
     """
     items, shots = answers.correct_NS.shape
     if max(lengths) > shots:
@@ -117,9 +128,10 @@ def exact_match(name: str, answers: Answers, bayes: Reference, lengths: Sequence
             "exact/acc": float(answers.correct_NS[:, -r:].all(axis=1).mean()),
             "token/acc": float(answers.correct_NS[:, -r:].mean()),
             "token/nll": float(answers.nll_NS[:, -r:].mean()),
-            "bayes/exact": float(bayes.top_NS[:, -r:].prod(axis=1).mean()),
+            "bayes/exact": float(bayes.correct_NS[:, -r:].all(axis=1).mean()),
             "bayes/acc": float(bayes.top_NS[:, -r:].mean()),
-            "floor": bayes.floor**r,
+            "floor": float(bayes.blind_NS[:, -r:].all(axis=1).mean()),
+            "token/floor": bayes.floor,
         }
         for r in lengths
     ]

@@ -35,7 +35,7 @@ def draw(tables: Tables, options: dict[str, Any]) -> Figure:
                                       color=styles[int(str(width))]["color"])  # fmt: skip
             if metric != "token/nll":
                 bayes = here["bayes/exact" if metric == "exact/acc" else "bayes/acc"].iloc[0]
-                floor = here["floor"].iloc[0] ** (1 if metric == "exact/acc" else 1 / r)
+                floor = here["floor" if metric == "exact/acc" else "token/floor"].iloc[0]
                 axis.axhline(bayes, color="black", linestyle="--", linewidth=1, label="Bayes optimum")
                 axis.axhline(floor, color="grey", linestyle=":", linewidth=1, label="optimum without examples")
                 axis.set_ylim(-0.03, 1.05)
@@ -45,5 +45,5 @@ def draw(tables: Tables, options: dict[str, Any]) -> Figure:
                 axis.set_title(SKILL_TITLES.get(skill, skill))
             if i == len(skills) - 1:
                 axis.set_xlabel("training FLOPs")
-    axes[1].legend(fontsize=6)
+    axes[2].legend(*axes[1].get_legend_handles_labels(), fontsize=6)
     return figure

@@ -27,8 +27,10 @@ def draw(tables: Tables, options: dict[str, Any]) -> Figure:
     tokens_axis(axis)
     set_token_ticks(axis, sorted(tables.cells["tokens"].unique()))
     axis.set_yscale("log")
-    axis.yaxis.set_major_formatter(lambda value, _: f"{value:.1f}")
-    axis.yaxis.set_minor_formatter(lambda value, _: f"{value:.1f}")
+    low, high = tables.cells["val/bpb"].min(), tables.cells["val/bpb"].max()
+    ticks = [tick / 5 for tick in range(int(5 * low), int(5 * high) + 2)] if low < high else [low]
+    axis.set_yticks(ticks, [f"{tick:.1f}" for tick in ticks])
+    axis.minorticks_off()
     axis.set_ylabel("held-out bits per byte")
     axis.legend(fontsize=8)
     axis.set_title("Loss falls with size and tokens")

@@ -21,7 +21,7 @@ def draw(tables: Tables, options: dict[str, Any]) -> Figure:
         for row in range(grid.shape[0]):
             for column in range(grid.shape[1]):
                 value = float(grid.iloc[row, column])
-                axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7,
+                axis.text(column, row, f"{value:.2f}".replace("-0.00", "0.00"), ha="center", va="center", fontsize=7,
                           color="black" if value > 0.55 else "white")  # fmt: skip
         axis.set_xticks(range(grid.shape[1]), [short(float(t)) for t in grid.columns])
         axis.set_yticks(range(grid.shape[0]), [str(w) for w in grid.index])
