@@ -108,7 +108,7 @@ def test_a_clean_clone_plans_the_whole_study(repository: Repository) -> None:
 
 def test_first_run_makes_everything_and_is_recorded(repository: Repository) -> None:
     output = repository.snakemake()
-    assert "6/6 cells" in output or "100 % of training" in output, "overall progress is shown"
+    assert "study smoke: 100 % of training, 6/6 cells" in output, "overall progress is shown"
     results = repository.results()
     for name in ("table/cells.csv", "laws/laws.json", "emergence/emergence.json", "report/report.html"):
         assert results[name]

@@ -28,6 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(progress.line(), file=sys.stderr, flush=True)
     if os.getppid() == parent:
         _once(params)
+        print(progress.line(), file=sys.stderr, flush=True)
 
 
 def _once(params: dict) -> None:
