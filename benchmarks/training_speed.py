@@ -2,7 +2,8 @@
 
 Same shape, vocabulary, sequence, batch and fp32 for all; every target is scored. Contenders take turns within one run,
 so that the machine's mood hits all alike; ratios are medians over the rounds. `mixture` is ours as the study trains
-it, with the head skipped at the unscored half of the skill documents. Writes benchmarks/results/training_speed.json.
+it, with the head skipped at the unscored half of the skill documents. `bound` is what a loop would reach whose matrix
+products ran at the machine's rate and all else were free. Writes benchmarks/results/training_speed.json.
 """
 
 import argparse
@@ -11,8 +12,8 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,8 @@ from scalinglab import config
 from scalinglab.model.counts import count
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.shape import Shape, shape_of
-from scalinglab.training.optimiser import make_optimiser, set_rate
+from scalinglab.stages.models import keep_freed_memory
+from scalinglab.training.optimiser import AdamW
 
 VOCAB = 1088
 CONTENDERS = ("ours", "mixture", "llama", "plain")
@@ -67,18 +69,17 @@ class Plain(nn.Module):
         return F.cross_entropy(logits.view(-1, logits.size(-1)), y.view(-1))
 
 
-def make(kind: str, shape: Shape) -> tuple[nn.Module, torch.optim.Optimizer, Any]:
-    """Model, optimiser and loss function of a contender."""
+def make(kind: str, shape: Shape) -> tuple[nn.Module, Callable[[], None], Callable[..., torch.Tensor]]:
+    """Model, update from its gradients, and loss function of a contender."""
     if kind in ("ours", "mixture"):
         model = Decoder(shape, STUDY.model)
         initialise(model, 0)
-        optimiser = make_optimiser(model, STUDY.training)
-        set_rate(optimiser, 1e-3)
+        optimiser = AdamW(model, STUDY.training)
         keep = torch.ones(BATCH, SEQ, dtype=torch.bool)
         if kind == "mixture":
             keep[: BATCH // 2, ::2] = False
         scored = keep.flatten().nonzero()[:, 0]
-        return model, optimiser, lambda x, y: model.loss(x, y, scored)
+        return model, lambda: optimiser.step(1e-3), lambda x, y: model.loss(x, y, scored)
     if kind == "llama":
         from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -97,26 +98,37 @@ def make(kind: str, shape: Shape) -> tuple[nn.Module, torch.optim.Optimizer, Any
         # labels are shifted inside: one more position gives the same number of targets.
         return (
             model,
-            torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True),
+            library_update(torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)),
             lambda x, y: model(input_ids=x, labels=x).loss,
         )
     model = Plain(shape)
-    return model, torch.optim.AdamW(model.parameters(), lr=1e-3), model.loss
+    return model, library_update(torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)), model.loss
+
+
+def library_update(optimiser: torch.optim.Optimizer) -> Callable[[], None]:
+    """One step of torch's own optimiser."""
+
+    def update() -> None:
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+    return update
 
 
 def measure(kind: str, width: int, seconds: float) -> float:
     """Tokens/s of one job with one thread."""
     torch.set_num_threads(1)
+    if kind in ("ours", "mixture"):
+        keep_freed_memory()
     torch.manual_seed(0)
-    model, optimiser, loss_of = make(kind, shape_of(f"d{width}", STUDY.model, VOCAB, SEQ))
+    model, update, loss_of = make(kind, shape_of(f"d{width}", STUDY.model, VOCAB, SEQ))
     rows = torch.randint(0, VOCAB, (64, BATCH, SEQ + 1))
 
     def step(i: int) -> None:
         row = rows[i % len(rows)]
         loss_of(row[:, :-1].contiguous(), row[:, 1:].contiguous()).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        update()
 
     for i in range(5):
         step(i)
@@ -175,7 +187,9 @@ def main() -> None:
             "ours / llama": round(statistics.median(r["ours"] / r["llama"] for r in rounds), 3),
             "ours / plain": round(statistics.median(r["ours"] / r["plain"] for r in rounds), 3),
             "mixture / plain": round(statistics.median(r["mixture"] / r["plain"] for r in rounds), 3),
-            "share of matmul rate": round(statistics.median(r["ours"] * flops / r["matmul"] for r in rounds), 3),
+            "ours / bound": round(statistics.median(r["ours"] * flops / r["matmul"] for r in rounds), 3),
+            "bound / llama": round(statistics.median(r["matmul"] / flops / r["llama"] for r in rounds), 3),
+            "bound / plain": round(statistics.median(r["matmul"] / flops / r["plain"] for r in rounds), 3),
         }
         table.append(row)
         print("  ".join(f"{key}: {value}" for key, value in row.items()), flush=True)

@@ -91,6 +91,14 @@ def test_missing_key_says_where_to_find_it() -> None:
         config.parse(whole)
 
 
+def test_a_mistyped_key_is_one_mistake() -> None:
+    whole = values()
+    whole["training"]["lrr"] = whole["training"].pop("lr")
+    with pytest.raises(UserError) as caught:
+        config.parse(whole)
+    assert str(caught.value) == "params.yaml: training.lrr: unknown key; did you mean 'lr'?"
+
+
 def test_wrong_segments_error_prints_the_right_ones() -> None:
     whole = values()
     whole["grid"]["budgets"].append("12800k")

@@ -6,6 +6,7 @@ each knob is documented where users meet it: beside its value in presets/*.yaml.
 
 import difflib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 SIZE = re.compile(r"d(?P<width>\d+)(s(?P<seed>\d+))?")
 BUDGET = re.compile(r"(?P<count>\d+)(?P<unit>[kMG]?)")
+UNKNOWN = "unexpected_keyword_argument"  # what pydantic calls a key that no dataclass has
 START = "init"  # the label of a trunk before its first token
 
 
@@ -230,27 +232,39 @@ def parse(values: Any, where: str = "params.yaml") -> Study:
     try:
         study = TypeAdapter(Study).validate_python(values)
     except ValidationError as error:
-        raise UserError("\n".join(_line(where, problem, values) for problem in error.errors())) from None
+        raise UserError("\n".join(_lines(where, error.errors()))) from None
     _check_together(study, where)
     return study
 
 
-def _line(where: str, problem: Any, values: Any) -> str:
+def _lines(where: str, problems: Sequence[Any]) -> list[str]:
+    """One line for each mistake: a mistyped key is not also reported as missing."""
+    meant = {(*problem["loc"][:-1], _nearest(problem["loc"])) for problem in problems if problem["type"] == UNKNOWN}
+    return [
+        _line(where, problem) for problem in problems if problem["type"] != "missing" or problem["loc"] not in meant
+    ]
+
+
+def _nearest(place: tuple[str | int, ...]) -> str | None:
+    """The known key that an unknown one at `place` resembles most."""
+    return next(iter(difflib.get_close_matches(str(place[-1]), _known_keys(place[:-1]), n=1)), None)
+
+
+def _line(where: str, problem: Any) -> str:
     """One pydantic problem as one line, with the nearest known key for a mistyped one."""
-    *parents, last = problem["loc"] or ("",)
     name = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "unexpected_keyword_argument":
-        known = _known_keys(tuple(str(part) for part in parents if not isinstance(part, int)))
-        near = difflib.get_close_matches(str(last), known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+    if problem["type"] == UNKNOWN:
+        near = _nearest(problem["loc"])
+        hint = f"did you mean {near!r}?" if near else f"known keys: {', '.join(_known_keys(problem['loc'][:-1]))}"
         return f"{where}: {name}: unknown key; {hint}"
     if problem["type"] == "missing":
         return f"{where}: {name}: missing; copy the line from presets/laptop.yaml"
     return f"{where}: {name} = {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
 
 
-def _known_keys(parents: tuple[str, ...]) -> list[str]:
-    classes: dict[tuple[str, ...], type] = {(): Study, ("download", "sources"): Source}
+def _known_keys(parents: tuple[str | int, ...]) -> list[str]:
+    parents = tuple(part for part in parents if not isinstance(part, int))
+    classes: dict[tuple[str | int, ...], type] = {(): Study, ("download", "sources"): Source}
     classes |= {(name,): field.type for name, field in Study.__dataclass_fields__.items()}
     return sorted(getattr(classes.get(parents, Study), "__dataclass_fields__", {}))
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from scalinglab.model.shape import shape_of
 from scalinglab.model.weights import load_tensors, save_tensors
 from scalinglab.training.data import Batches
 from scalinglab.training.loop import Point, Stretch, train
-from scalinglab.training.optimiser import make_optimiser, restore_state, state_tensors
+from scalinglab.training.optimiser import AdamW
 from scalinglab.training.schedule import anneal_rate, branch_step, peak_rate, steps_of, trunk_rate
 
 
@@ -29,13 +31,13 @@ def make_batches(n_rows: int = 400, batch_tokens: int = 128, repeat: int = 1) ->
     return Batches(rows, np.ones((n_rows, 16), dtype=bool), batch_tokens, repeat)
 
 
-def fresh(study: Study, seed: int = 0) -> tuple[Decoder, torch.optim.AdamW]:
+def fresh(study: Study, seed: int = 0) -> tuple[Decoder, AdamW]:
     model = Decoder(shape_of("d16", study.model, 20, 16), study.model)
     initialise(model, seed)
-    return model, make_optimiser(model, study.training)
+    return model, AdamW(model, study.training)
 
 
-def run(study: Study, model: Decoder, optimiser: torch.optim.AdamW, first: int, last: int, rate: float) -> list[Point]:
+def run(study: Study, model: Decoder, optimiser: AdamW, first: int, last: int, rate: float) -> list[Point]:
     points: list[Point] = []
     finished = train(
         model,
@@ -57,14 +59,49 @@ def test_resume_is_bitwise(smoke: Study, tmp_path: Path) -> None:
     run(smoke, straight, optimiser, 0, 40, 0.1)
     first, its_optimiser = fresh(smoke)
     run(smoke, first, its_optimiser, 0, 15, 0.1)
-    save_tensors(tmp_path / "state", state_tensors(first, its_optimiser), {"step": 15})
+    save_tensors(tmp_path / "state", its_optimiser.state_tensors(), {"step": 15})
     second, new_optimiser = fresh(smoke, seed=9)
     tensors, state = load_tensors(tmp_path / "state")
-    restore_state(second, new_optimiser, tensors, state["step"])
+    new_optimiser.restore(tensors, state["step"])
     run(smoke, second, new_optimiser, 15, 40, 0.1)
-    expected = state_tensors(straight, optimiser)
-    for name, tensor in state_tensors(second, new_optimiser).items():
+    expected = optimiser.state_tensors()
+    for name, tensor in new_optimiser.state_tensors().items():
         assert torch.equal(tensor, expected[name]), name
+
+
+def test_adamw_is_torchs_own(smoke: Study) -> None:
+    model, optimiser = fresh(smoke)
+    run(smoke, model, optimiser, 0, 10, 0.1)
+    twin, _ = fresh(smoke)
+    named = dict(twin.named_parameters())
+    decayed = [p for name, p in named.items() if p.dim() == 2 and name != "embedding.weight"]
+    plain = [p for name, p in named.items() if p.dim() != 2 or name == "embedding.weight"]
+    training = smoke.training
+    theirs = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": training.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+        betas=(training.beta1, training.beta2),
+        eps=training.eps,
+        fused=True,
+    )
+    for step in range(10):
+        batch = make_batches()[step]
+        twin.loss(batch.tokens_BT, batch.targets_BT, batch.scored_N).backward()
+        torch.nn.utils.clip_grad_norm_(twin.parameters(), training.clip_norm)
+        for group in theirs.param_groups:
+            group["lr"] = 0.1 / (1 + step)
+        theirs.step()
+        theirs.zero_grad()
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, named[name]), name
+
+
+def test_training_does_not_import_torchs_compiler() -> None:
+    """It would cost each of hundreds of jobs more time than its training may take."""
+    code = (
+        "import sys; from tests.training.test_training import *; study = config.load(Path('presets/smoke.yaml'));"
+        "run(study, *fresh(study), 0, 2, 0.1); sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_training_learns_and_reports_every_step(smoke: Study) -> None:

@@ -45,5 +45,6 @@ def draw(tables: Tables, options: dict[str, Any]) -> Figure:
                 axis.set_title(SKILL_TITLES.get(skill, skill))
             if i == len(skills) - 1:
                 axis.set_xlabel("training FLOPs")
-    axes[2].legend(*axes[1].get_legend_handles_labels(), fontsize=6)
+    handles, labels = axes[1].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=7, loc="outside upper center", ncols=len(labels))
     return figure

@@ -49,6 +49,6 @@ def draw(tables: Tables, options: dict[str, Any]) -> Figure:
     right.set_yscale("log")
     right.set_xlabel("training FLOPs")
     right.set_ylabel("optimal parameters")
-    right.set_title("Optimal size (95 % by resampling trunks)")
+    right.set_title("Optimal size and its exponent [95 %]")
     right.legend(fontsize=8)
     return figure

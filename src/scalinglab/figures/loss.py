@@ -4,7 +4,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from scalinglab.figures.style import Tables, new_figure, set_token_ticks, size_style, tokens_axis
+from scalinglab.figures.style import Tables, new_figure, size_style, tokens_axis
 
 
 def draw(tables: Tables, options: dict[str, Any]) -> Figure:
@@ -24,8 +24,7 @@ def draw(tables: Tables, options: dict[str, Any]) -> Figure:
             linewidth=1.2,
             **styles[int(trunk["width"].iloc[0])],
         )
-    tokens_axis(axis)
-    set_token_ticks(axis, sorted(tables.cells["tokens"].unique()))
+    tokens_axis(axis, tables.cells)
     axis.set_yscale("log")
     low, high = tables.cells["val/bpb"].min(), tables.cells["val/bpb"].max()
     ticks = [tick / 5 for tick in range(int(5 * low), int(5 * high) + 2)] if low < high else [low]

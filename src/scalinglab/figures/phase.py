@@ -4,7 +4,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from scalinglab.figures.style import SKILL_TITLES, Tables, first_seed, new_figure, no_skills, short
+from scalinglab.figures.style import SKILL_TITLES, Tables, first_seed, new_figure, no_skills
 
 
 def draw(tables: Tables, options: dict[str, Any]) -> Figure:
@@ -14,6 +14,7 @@ def draw(tables: Tables, options: dict[str, Any]) -> Figure:
     if not skills:
         return no_skills()
     figure, axes = new_figure(max(1, len(skills)), width=3.4, height=3.2)
+    budgets = dict(zip(exact["tokens"], exact["budget"], strict=True))
     image = None
     for axis, skill in zip(axes, skills, strict=False):
         grid = exact[exact["skill"] == skill].pivot(index="width", columns="tokens", values="exact/of_bayes")
@@ -23,7 +24,7 @@ def draw(tables: Tables, options: dict[str, Any]) -> Figure:
                 value = float(grid.iloc[row, column])
                 axis.text(column, row, f"{value:.2f}".replace("-0.00", "0.00"), ha="center", va="center", fontsize=7,
                           color="black" if value > 0.55 else "white")  # fmt: skip
-        axis.set_xticks(range(grid.shape[1]), [short(float(t)) for t in grid.columns])
+        axis.set_xticks(range(grid.shape[1]), [budgets[tokens] for tokens in grid.columns])
         axis.set_yticks(range(grid.shape[0]), [str(w) for w in grid.index])
         axis.set_xlabel("training tokens")
         axis.set_title(SKILL_TITLES.get(skill, skill))

@@ -31,9 +31,11 @@ def draw(tables: Tables, options: dict[str, Any]) -> Figure:
         axis.set_xscale("symlog", linthresh=1)
         axis.set_xticks(sorted(here["k"].unique()), [str(k) for k in sorted(here["k"].unique())])
         axis.minorticks_off()
+        axis.set_xlim(-0.15, 1.15 * here["k"].max())
         axis.set_xlabel("examples in context, k")
         axis.set_ylim(-0.03, 1.05)
         axis.set_title(SKILL_TITLES.get(skill, skill))
     axes[0].set_ylabel("accuracy (95 % Wilson band)")
+    figure.suptitle(f"Models trained on {shots['budget'].iloc[0]} tokens", fontsize=9)
     axes[-1].legend(fontsize=7, loc="lower right")
     return figure

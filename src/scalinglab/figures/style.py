@@ -9,7 +9,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
 from scalinglab.files import atomic
 
@@ -61,25 +60,13 @@ def size_style(widths: list[int]) -> dict[int, dict[str, Any]]:
     }
 
 
-def tokens_axis(axis: Axes) -> None:
-    """A logarithmic token axis with ticks such as 400k and 3.2M."""
+def tokens_axis(axis: Axes, cells: pd.DataFrame) -> None:
+    """A logarithmic token axis whose ticks are the budgets, by their names in params.yaml."""
+    budgets = cells.drop_duplicates("budget").sort_values("tokens")
     axis.set_xscale("log")
     axis.set_xlabel("training tokens")
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
-
-
-def set_token_ticks(axis: Axes, tokens: list[float]) -> None:
-    """Ticks at the budgets themselves."""
-    axis.set_xticks(tokens)
+    axis.set_xticks(budgets["tokens"].tolist(), budgets["budget"].tolist())
     axis.minorticks_off()
-
-
-def short(value: float) -> str:
-    """400000 as 400k, 3.2e6 as 3.2M."""
-    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= unit:
-            return f"{value / unit:.3g}{name}"
-    return f"{value:.3g}"
 
 
 def first_seed(cells: pd.DataFrame) -> pd.DataFrame:

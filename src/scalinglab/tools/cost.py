@@ -1,7 +1,14 @@
-"""`scalinglab cost`: FLOPs, hours and disk of the current study by stage, before running it."""
+"""`scalinglab cost`: FLOPs, time and disk of the current study by stage, before running it.
+
+Times come from a few training steps of each size on this very machine, and from one process start.
+"""
 
 import argparse
+import os
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,83 +18,125 @@ from rich.table import Table
 from scalinglab import config
 from scalinglab.config import START, Study
 from scalinglab.model.counts import count
+from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.shape import shape_of
 from scalinglab.stages.models import pick_device
+from scalinglab.training.optimiser import AdamW
 from scalinglab.training.schedule import branch_step, steps_of
 
 STATE_COPIES = 3  # weights and two moments
 BYTES = 4
-# Share of the matmul rate that training reaches at these widths, from results/laptop; wide models reach more.
-EFFICIENCY = 0.45
+TRIAL_FLOPS = {"cpu": 2e10, "cuda": 2e13}  # a trial step of a large model is cut to fewer rows than this takes
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one family of stages takes."""
+    """What one family of stages takes; FLOPs by size label."""
 
     family: str
     jobs: int
-    flops: float
+    flops: dict[str, float]
     disk_bytes: float
 
 
 def costs(study: Study) -> list[Cost]:
     """Costs of trunks, anneals and evaluations. Caches hold each file once; DVC links them into results/."""
     vocab = study.tokenizer.vocab_size + study.tokenizer.skill_symbols
-    batch = study.training.batch_tokens
-    trunk_flops = anneal_flops = evaluation_flops = trunk_disk = anneal_disk = 0.0
-    for size in study.grid.sizes:
-        counts = count(shape_of(size, study.model, vocab, study.mixture.seq_len), study.model)
-        scored = study.mixture.validation_tokens + study.shots.documents * study.mixture.seq_len * len(
-            study.mixture.skills
-        )
-        for segment in study.grid.segments:
-            first = 0 if segment.after == START else branch_step(segment.after, study.training)
-            branch = branch_step(segment.to, study.training)
-            last = steps_of(config.tokens_of(segment.to), batch)
-            trunk_flops += counts.flops_per_token * (branch - first) * batch
-            anneal_flops += counts.flops_per_token * (last - branch) * batch
-            evaluation_flops += counts.flops_per_token / 3 * scored
-            trunk_disk += counts.params_total * BYTES * STATE_COPIES
-            anneal_disk += counts.params_total * BYTES
-    cells, segments = len(study.grid.cells()), len(study.grid.sizes) * len(study.grid.segments)
+    batch, sizes = study.training.batch_tokens, study.grid.sizes
+    counts = {size: count(shape_of(size, study.model, vocab, study.mixture.seq_len), study.model) for size in sizes}
+    tokens_of_trunk = tokens_of_anneals = 0
+    for segment in study.grid.segments:
+        first = 0 if segment.after == START else branch_step(segment.after, study.training)
+        branch = branch_step(segment.to, study.training)
+        tokens_of_trunk += (branch - first) * batch
+        tokens_of_anneals += (steps_of(config.tokens_of(segment.to), batch) - branch) * batch
+    budgets = len(study.grid.budgets)
+    shots = study.shots.documents * study.mixture.seq_len * len(study.mixture.skills)
+    scored = budgets * (study.mixture.validation_tokens + shots) / 3  # a forward pass is a third of a step
+
+    def of(tokens: float) -> dict[str, float]:
+        return {size: counts[size].flops_per_token * tokens for size in sizes}
+
+    weights = sum(counts[size].params_total for size in sizes) * budgets * BYTES
+    jobs = len(sizes) * budgets
     return [
-        Cost("trunk", segments, trunk_flops, trunk_disk),
-        Cost("anneal", cells, anneal_flops, anneal_disk),
-        Cost("evaluate + shots", 2 * cells, evaluation_flops, 0.0),
+        Cost("trunk", jobs, of(tokens_of_trunk), weights * STATE_COPIES),
+        Cost("anneal", jobs, of(tokens_of_anneals), weights),
+        Cost("evaluate + shots", 2 * jobs, of(scored), 0.0),
     ]
 
 
-def matmul_rate(device: torch.device, precision: str) -> float:
-    """FLOPs a second of one 1,024-square matrix product, measured here: the best of a few."""
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    a = torch.randn(1024, 1024, device=device, dtype=dtype)
-    best = float("inf")
-    for _ in range(8):
-        started = time.perf_counter()
-        (a @ a)[0, 0].item()
-        best = min(best, time.perf_counter() - started)
-    return 2 * 1024**3 / best
+def training_rate(study: Study, size: str, device: torch.device) -> float:
+    """FLOP/s that a training step of a size reaches here: the best of three, after one to warm up."""
+    seq_len, vocab = study.mixture.seq_len, study.tokenizer.vocab_size + study.tokenizer.skill_symbols
+    shape = shape_of(size, study.model, vocab, seq_len)
+    per_row = count(shape, study.model).flops_per_token * seq_len
+    rows = max(1, min(study.training.batch_tokens // seq_len, int(TRIAL_FLOPS[device.type] / per_row)))
+    model = Decoder(shape, study.model)
+    initialise(model, 0)
+    model.to(device)
+    optimiser = AdamW(model, study.training)
+    tokens_BT = torch.randint(0, vocab, (rows, seq_len), device=device)
+    scored_N = torch.arange(rows * seq_len, device=device)
+
+    def step() -> None:
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=study.execution.precision == "bf16"):
+            loss = model.loss(tokens_BT, tokens_BT, scored_N)
+        loss.backward()
+        optimiser.step(0.0)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    step()
+    return rows * per_row / min(_seconds(step) for _ in range(3))
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def process_start() -> float:
+    """Seconds until a new process has torch: what every job spends before its work."""
+    return _seconds(lambda: subprocess.run([sys.executable, "-c", "import torch"], check=True))
 
 
 def show(study: Study) -> None:
     """Print the table of a study."""
     device = pick_device(study)
-    rate = EFFICIENCY * matmul_rate(device, study.execution.precision)
-    rows = costs(study)
-    table = Table(title=f"study {study.study}: {len(study.grid.cells())} cells, one job at a time on {device}")
-    for column in ("stage", "jobs", "FLOPs", "hours", "disk"):
+    rows, start = costs(study), process_start()
+    rates = {size: training_rate(study, size, device) for size in study.grid.sizes}
+    table = Table(title=f"study {study.study}: {len(study.grid.cells())} cells on {device}")
+    for column in ("stage", "jobs", "FLOPs", "one job at a time", "disk"):
         table.add_column(column, justify="left" if column == "stage" else "right")
-    total = Cost("total", sum(r.jobs for r in rows), sum(r.flops for r in rows), sum(r.disk_bytes for r in rows))
-    for row in [*rows, total]:
-        hours = row.flops / rate / 3600
-        table.add_row(row.family, str(row.jobs), f"{row.flops:.2e}", f"{hours:.2f}", f"{row.disk_bytes / 1e6:,.0f} MB")
+    hours = {row.family: _hours(row, rates, start) for row in rows}
+    for row in rows:
+        flops = sum(row.flops.values())
+        table.add_row(row.family, str(row.jobs), f"{flops:.2e}", _time(hours[row.family]), _megabytes(row.disk_bytes))
+    flops, disk = sum(sum(row.flops.values()) for row in rows), sum(row.disk_bytes for row in rows)
+    jobs, total = sum(row.jobs for row in rows), sum(hours.values())
+    table.add_row("total", str(jobs), f"{flops:.2e}", _time(total), _megabytes(disk))
     console = Console()
     console.print(table)
+    slowest, fastest = min(rates.values()) / 1e9, max(rates.values()) / 1e9
+    at_once = 1 if device.type == "cuda" else max(1, (os.cpu_count() or 1) // study.execution.threads)
     console.print(
-        f"at {rate / 1e9:.0f} GFLOP/s a job ({EFFICIENCY:.0%} of this machine's matrix products); "
-        "divide the hours by the jobs that run at once, and add about 2 s a job for process starts"
+        f"{slowest:.0f} to {fastest:.0f} GFLOP/s a job and {start:.1f} s a process start, measured here just now; "
+        f"with {at_once} jobs at a time about {_time(total / at_once)}, data and figures not counted"
     )
+
+
+def _hours(row: Cost, rates: dict[str, float], start: float) -> float:
+    return (row.jobs * start + sum(flops / rates[size] for size, flops in row.flops.items())) / 3600
+
+
+def _time(hours: float) -> str:
+    return f"{60 * hours:.0f} min" if hours < 10 else f"{hours:,.0f} h"
+
+
+def _megabytes(count_of_bytes: float) -> str:
+    return f"{count_of_bytes / 1e6:,.0f} MB"
 
 
 def run(arguments: argparse.Namespace) -> None:

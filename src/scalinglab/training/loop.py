@@ -14,7 +14,7 @@ from torch import nn
 from scalinglab.config import Execution, Training
 from scalinglab.model.decoder import Decoder
 from scalinglab.training.data import Batch, Batches
-from scalinglab.training.optimiser import set_rate
+from scalinglab.training.optimiser import AdamW
 
 CURVE_POINTS = 64  # losses are averaged and kept this often over a stretch: enough to draw, cheap to hold
 
@@ -38,7 +38,7 @@ class Stretch:
 
 def train(
     model: Decoder,
-    optimiser: torch.optim.Optimizer,
+    optimiser: AdamW,
     batches: Batches,
     stretch: Stretch,
     rate_of: Callable[[int], float],
@@ -61,13 +61,11 @@ def train(
     for step in range(start, stretch.last):
         batch = _to(batches[step], device)
         rate = rate_of(step)
-        set_rate(optimiser, rate)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
             loss = forward(batch.tokens_BT, batch.targets_BT, batch.scored_N)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm, foreach=True)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        optimiser.step(rate)
         total += loss.detach()
         counted += 1
         point = None
