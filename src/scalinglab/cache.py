@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dvc.dependency import ParamsDependency
+from dvc.dependency.base import Dependency
 from dvc.exceptions import DvcException
 from dvc.repo import Repo, lock_repo
 from dvc.repo.reproduce import plan_repro
@@ -20,6 +22,8 @@ from dvc.stage.serialize import to_single_stage_lockfile
 
 from scalinglab import files
 from scalinglab.errors import UserError
+
+SOURCES = "src/"  # what no stage writes, so that one look is enough
 
 
 @contextmanager
@@ -59,6 +63,8 @@ class Cache:
         self._missed: set[str] = set()
         # Stages that a pass found, or made, up to date: asking DVC again costs as much as the first time.
         self._current: set[str] = set()
+        # Whether a source differs from the hash that some stage recorded of it.
+        self._differing: dict[tuple[str, str], bool] = {}
         self._stages = [stage for stage in plan_repro(repo.index.graph) if isinstance(stage, PipelineStage)]
 
     def restore(self) -> list[str]:
@@ -67,7 +73,7 @@ class Cache:
         for stage in self._stages:
             if not all(dep.exists for dep in stage.deps):
                 continue
-            if not stage.changed():
+            if not self._changed(stage):
                 self._current.add(stage.addressing)
                 continue
             try:
@@ -102,9 +108,21 @@ class Cache:
                 continue
             if not all(before.addressing in digests for before in graph.successors(stage)):
                 continue
-            if stage.addressing in self._current or not stage.changed():
+            if stage.addressing in self._current or not self._changed(stage):
                 digests[stage.addressing] = files.digest(_entry(stage))
         return digests
+
+    def _changed(self, stage: PipelineStage) -> bool:
+        """DVC's own `changed`, which would hash the same folders of code again for each of hundreds of stages."""
+        return stage.changed_stage() or any(map(self._differs, stage.deps)) or stage.changed_outs()
+
+    def _differs(self, dep: Dependency) -> bool:
+        if isinstance(dep, ParamsDependency) or not dep.def_path.startswith(SOURCES):
+            return bool(dep.status())
+        key = (dep.def_path, str(dep.hash_info))
+        if key not in self._differing:
+            self._differing[key] = bool(dep.status())
+        return self._differing[key]
 
     def _dump(self, stages: list[PipelineStage]) -> None:
         if stages:

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from scalinglab import cli, config
@@ -16,18 +17,20 @@ from scalinglab.training.schedule import branch_step, steps_of
 from tests.conftest import ROOT
 
 
+def bpb(**cells: float) -> pd.DataFrame:
+    return pd.DataFrame([{"size": size, "budget": "1M", "val/bpb": value} for size, value in cells.items()])
+
+
 def test_compare_counts_in_seed_noise() -> None:
-    published = {"seed_noise": 0.01, "val/bpb": {"d8-1M": 2.0, "d16-1M": 1.5, "d32-1M": 1.2}}
-    own = {"seed_noise": None, "val/bpb": {"d8-1M": 2.04, "d16-1M": 1.5}}
-    rows = {cell: units for cell, _, _, units in compare(own, published)}
-    assert rows == {"d8-1M": pytest.approx(2.0), "d16-1M": 0.0}
+    rows = compare(bpb(d8=2.04, d16=1.5), bpb(d8=2.0, d16=1.5, d32=1.2), noise=0.01)
+    assert dict(zip(rows["cell"], rows["units"], strict=True)) == {"d8-1M": pytest.approx(2.0), "d16-1M": 0.0}
 
 
 def test_compare_needs_noise_and_common_cells() -> None:
     with pytest.raises(UserError, match="no replicas"):
-        compare({"val/bpb": {"a": 1}}, {"seed_noise": None, "val/bpb": {"a": 1}})
+        compare(bpb(d8=1), bpb(d8=1), noise=None)
     with pytest.raises(UserError, match="no cell is common"):
-        compare({"val/bpb": {"a": 1}}, {"seed_noise": 0.1, "val/bpb": {"b": 1}})
+        compare(bpb(d8=1), bpb(d16=1), noise=0.1)
 
 
 def test_cost_counts_the_trunk_once(smoke: Study) -> None:

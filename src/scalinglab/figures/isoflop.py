@@ -30,7 +30,8 @@ def draw(tables: Tables, options: dict[str, Any]) -> Figure:
     left.set_xlabel("parameters in matrix products")
     left.set_ylabel("held-out loss (nats a token)")
     left.set_title("Lines of equal training FLOPs")
-    left.legend(title="FLOPs (+ minimum)", fontsize=6, title_fontsize=7, loc="lower left")
+    left.legend(title="FLOPs (+ minimum)", fontsize=7, title_fontsize=7, loc="upper left",
+                bbox_to_anchor=(1, 1))  # fmt: skip
 
     inner = [m for m in minima if m["inside"]]
     edge = [m for m in minima if not m["inside"]]

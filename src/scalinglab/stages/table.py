@@ -26,7 +26,7 @@ def run(study: Study) -> None:
 
 
 def summary(cells: pd.DataFrame) -> dict[str, object]:
-    """What `dvc metrics show` and `compare` look at: the best cell, the seed noise, every cell's val/bpb."""
+    """What `dvc metrics show` looks at; `scalinglab compare` goes cell by cell."""
     finished = cells[~cells["diverged"]]
     best = finished.loc[finished["val/bpb"].idxmin()] if len(finished) else None
     return {
@@ -35,7 +35,6 @@ def summary(cells: pd.DataFrame) -> dict[str, object]:
         "best_cell": None if best is None else f"{best['size']}-{best['budget']}",
         "best_val/bpb": None if best is None else float(best["val/bpb"]),
         "seed_noise": seed_noise(finished),
-        "val/bpb": {f"{row['size']}-{row['budget']}": float(row["val/bpb"]) for _, row in finished.iterrows()},
     }
 
 
