@@ -1,7 +1,8 @@
 """What Snakemake and DVC cost around the jobs: a no-op rerun, a full restore, and planning 1,000 cells.
 
 The first two run on the current study, which must be complete (no-ops are medians of three); its results are moved
-aside and restored from the cache. The third plans in a copy of the repository. Writes benchmarks/results/dag_overhead.json.
+aside and restored from the cache. The third plans in a copy of the repository. Writes
+benchmarks/results/dag_overhead.json.
 """
 
 import json
