@@ -16,7 +16,7 @@ stages:
     outs: [results/a]
   second:
     cmd: cp results/a results/b
-    deps: [results/a, src/code]
+    deps: [results/a, src]
     outs: [results/b]
 """
 
@@ -65,6 +65,17 @@ def test_a_change_makes_its_stages_stale_until_it_is_undone(repository: Path, pa
     (repository / path).write_text(before)
     with cache.opened() as held:
         assert set(held.valid()) == {"first", "second"}
+
+
+def test_stages_that_recorded_different_code_are_told_apart(repository: Path) -> None:
+    with cache.opened() as held:
+        held.record({"first", "second"})
+    (repository / "src/code").write_text("new code")
+    with cache.opened() as held:
+        held.record({"first"})  # only the first was made again: its output is the same, so is its hash
+        (repository / "results/a").write_text("code")
+    with cache.opened() as held:
+        assert set(held.valid()) == {"first"}
 
 
 def test_recording_one_stage_says_nothing_of_the_next(repository: Path) -> None:

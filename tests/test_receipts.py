@@ -44,3 +44,21 @@ def test_none_under_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
     with receipts.written("clean", {}):
         pass
     assert receipts.read_all("mine") == []
+
+
+@pytest.mark.parametrize("edited", ["params.yaml", "src/scalinglab/clean.py"])
+def test_what_changed_after_planning_fails_the_job(monkeypatch: pytest.MonkeyPatch, edited: str) -> None:
+    Path("src/scalinglab/clean.py").write_text("a = 1")
+    deps = "[src/scalinglab/clean.py]"
+    Path("dvc.yaml").write_text(f"stages: {{clean: {{cmd: x, deps: {deps}, params: [lr], outs: [results/a]}}}}")
+    pipeline.code_digest.cache_clear()
+    stage = pipeline.find(pipeline.load(), "clean", {})
+    assert stage is not None
+    monkeypatch.setenv(receipts.PLAN, pipeline.plan_of(stage, pipeline.read_params()))
+    with receipts.written("clean", {}):
+        pass
+    assert len(receipts.read_all("mine")) == 1
+    Path(edited).write_text("{study: mine, lr: 2}")
+    pipeline.code_digest.cache_clear()  # another process
+    with pytest.raises(UserError, match="changed after snakemake had planned"), receipts.written("clean", {}):
+        pytest.fail("the stage ran")

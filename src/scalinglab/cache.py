@@ -113,7 +113,10 @@ class Cache:
         return digests
 
     def _changed(self, stage: PipelineStage) -> bool:
-        """DVC's own `changed`, which would hash the same folders of code again for each of hundreds of stages."""
+        """DVC's `changed` for a stage that is neither frozen nor always changed, as none of ours is.
+
+        DVC would hash the same folders of code again for each of hundreds of stages.
+        """
         return stage.changed_stage() or any(map(self._differs, stage.deps)) or stage.changed_outs()
 
     def _differs(self, dep: Dependency) -> bool:

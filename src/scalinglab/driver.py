@@ -86,10 +86,10 @@ def take_receipts(held: cache.Cache) -> list[str]:
     tools call them stale now, and if the edit is undone, they are recorded after all.
     """
     params = pipeline.read_params()
-    by_call = {(stage.family, _flat(stage.item)): stage for stage in _stages()}
+    by_call = {(stage.family, *sorted(pipeline.flat(stage.item).items())): stage for stage in _stages()}
     fitting: dict[str, Receipt] = {}
     for receipt in receipts.read_all(params["study"]):
-        stage = by_call.get((receipt.stage, _flat(receipt.options)))
+        stage = by_call.get((receipt.stage, *sorted(receipt.options.items())))
         if stage is None:  # a cell that is not in the grid now
             continue
         if not _outputs_stand(stage, receipt):
@@ -138,13 +138,6 @@ def _note_origins(names: list[str], origin: str) -> None:
     path = Path(".scratch") / study / "origins.json"
     known = files.read_json(path) if path.exists() else {}
     files.write_json(path, {**known, **dict.fromkeys(names, origin)})
-
-
-def _flat(item: dict[str, Any]) -> frozenset[tuple[str, str]]:
-    """A matrix item as the options of its command: `{size: d8, segment: {after: init, to: 1M}}` has three."""
-    leaves = [(key, value) for key, value in item.items() if not isinstance(value, dict)]
-    leaves += [pair for value in item.values() if isinstance(value, dict) for pair in value.items()]
-    return frozenset((key, str(value)) for key, value in leaves)
 
 
 def _stages() -> list[Stage]:

@@ -5,6 +5,7 @@ dvc.yaml is the one declaration. DVC resolves its templates for itself; this mod
 seconds. A test holds the two against each other on every stage.
 """
 
+import functools
 import itertools
 import os
 import re
@@ -58,6 +59,42 @@ def stages_of(families: dict[str, Family]) -> list[Stage]:
 def param_values(stage: Stage, params: dict[str, Any]) -> dict[str, Any]:
     """The values in params.yaml that the stage declares: they decide its result."""
     return {key: lookup(params, key) for key in stage.params}
+
+
+def is_result(dep: str) -> bool:
+    """Whether a dependency is something that a stage makes, and not our code."""
+    return dep.startswith("results/")
+
+
+def plan_of(stage: Stage, params: dict[str, Any]) -> str:
+    """One digest of the parameters and the code that decide a stage's result.
+
+    Snakemake holds it as a parameter of the job. Code as twenty input files a job instead made planning 1,000 cells
+    twice as slow: Snakemake looks at each input of each job several times over.
+    """
+    return files.digest([param_values(stage, params), code_digest(tuple(d for d in stage.deps if not is_result(d)))])
+
+
+@functools.cache
+def code_digest(deps: tuple[str, ...]) -> str:
+    """One digest of the files behind some dependencies, as they were when it was first asked for."""
+    return files.digest({str(path): files.sha256(path) for dep in deps for path in files_of(dep)})
+
+
+def find(families: dict[str, Family], family: str, options: dict[str, str]) -> Stage | None:
+    """The stage of a family that a command with these options runs; None where the grid has no such stage."""
+    if family not in families:
+        return None
+    return next((stage for stage in families[family].stages if flat(stage.item) == options), None)
+
+
+def flat(item: dict[str, Any]) -> dict[str, str]:
+    """A matrix item as the options of its command: `{size: d8, segment: {after: init, to: 1M}}` has three."""
+    leaves = {key: str(value) for key, value in item.items() if not isinstance(value, dict)}
+    for value in item.values():
+        if isinstance(value, dict):
+            leaves |= {key: str(inner) for key, inner in value.items()}
+    return leaves
 
 
 def lookup(values: Any, dotted: str) -> Any:

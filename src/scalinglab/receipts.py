@@ -16,6 +16,7 @@ from typing import Any
 from scalinglab import files, pipeline
 from scalinglab.errors import UserError
 
+PLAN = "SCALINGLAB_PLAN"  # set by workflow/rules/families.smk
 FOLDER = Path(".scratch/receipts")
 
 
@@ -42,10 +43,12 @@ class Receipt:
 def written(stage: str, options: dict[str, str]) -> Iterator[dict[str, Any]]:
     """Yield params.yaml as it stands, for the stage to run on; write a receipt when the body ends without an error.
 
-    Raises UserError where a source file changed while the stage ran: nobody could tell which version it used.
+    Raises UserError where parameters or code are not those that Snakemake planned the job with, which is what it will
+    remember, and where a source file changed while the stage ran: nobody could tell which version it used.
     """
     started = time.time()
     params = pipeline.read_params()
+    _check_plan(stage, options, params)
     sources = {path.as_posix(): files.sha256(path) for path in pipeline.files_of("src/scalinglab")}
     yield params
     changed = sorted(name for name, now in pipeline.own_sources().items() if sources.get(name, now) != now)
@@ -53,6 +56,15 @@ def written(stage: str, options: dict[str, str]) -> Iterator[dict[str, Any]]:
         raise UserError(f"{', '.join(changed)} changed while stage {stage} ran; run it again")
     if "DVC_STAGE" not in os.environ:
         write(Receipt(stage, options, params, sources, started))
+
+
+def _check_plan(stage: str, options: dict[str, str], params: dict[str, Any]) -> None:
+    planned = os.environ.get(PLAN)
+    found = pipeline.find(pipeline.load(), stage, options) if planned else None
+    if planned and (found is None or pipeline.plan_of(found, params) != planned):
+        raise UserError(
+            f"params.yaml or the code of stage {stage} changed after snakemake had planned its run; run snakemake again"
+        )
 
 
 def write(receipt: Receipt) -> None:

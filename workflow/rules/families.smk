@@ -1,7 +1,5 @@
-import functools
-import itertools
+import os
 import re
-from collections import defaultdict
 
 # Rules from dvc.yaml. Before planning, the driver restores what the DVC cache holds; a dry run changes nothing.
 try:
@@ -35,14 +33,10 @@ def outs_of(family, wildcards):
     )
 
 
-outputs_in = defaultdict(list)
+set_of_outputs = set(every_output)
+outputs_in = {}
 for out in every_output:
-    outputs_in[os.path.dirname(out)].append(out)
-
-
-def is_result(dep):
-    """Whether a dependency is something that a stage makes, and not our code."""
-    return dep.startswith("results/")
+    outputs_in.setdefault(os.path.dirname(out), []).append(out)
 
 
 def inputs_of(family):
@@ -50,26 +44,15 @@ def inputs_of(family):
     stages = by_outputs(family)
 
     def inputs(wildcards):
-        deps = filter(is_result, stages[outs_of(family, wildcards)].deps)
-        return [path for dep in deps for path in outputs_in.get(dep, [dep])]
+        deps = filter(pipeline.is_result, stages[outs_of(family, wildcards)].deps)
+        return [path for dep in deps for path in files_behind(dep)]
 
     return inputs
 
 
-@functools.cache
-def digest_of_code(deps):
-    """One digest of the code behind some dependencies.
-
-    Code enters as a parameter, not as twenty input files a job: Snakemake looks at each input of each job several
-    times over, which made planning 1,000 cells twice as slow.
-    """
-    return study_files.digest(
-        {
-            str(path): study_files.sha256(path)
-            for dep in deps
-            for path in pipeline.files_of(dep)
-        }
-    )
+def files_behind(dep):
+    """The outputs that a dependency on a result stands for. Raises KeyError where no stage makes it."""
+    return [dep] if dep in set_of_outputs else outputs_in[dep]
 
 
 def stage_param(family, read):
@@ -109,14 +92,6 @@ for family in families.values():
             ),
         params:
             cmd=stage_param(family, lambda stage: stage.cmd),
-            values=stage_param(
-                family, lambda stage: repr(pipeline.param_values(stage, params_yaml))
-            ),
-            code=stage_param(
-                family,
-                lambda stage: digest_of_code(
-                    tuple(itertools.filterfalse(is_result, stage.deps))
-                ),
-            ),
+            plan=stage_param(family, lambda stage: pipeline.plan_of(stage, params_yaml)),
         shell:
-            "({params.cmd}) > {log} 2>&1"
+            "export SCALINGLAB_PLAN={params.plan}; ({params.cmd}) > {log} 2>&1"

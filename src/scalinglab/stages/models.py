@@ -39,5 +39,6 @@ def keep_freed_memory() -> None:
     """
     trim_threshold, mmap_threshold = -1, -3  # the parameters' numbers in malloc.h
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(mmap_threshold, 1 << 30)
-        libc.mallopt(trim_threshold, (1 << 31) - 1)
+        # 32 MiB is the most that older versions take; to trim less without it would pin the threshold at 128 KiB.
+        if libc.mallopt(mmap_threshold, 1 << 25):
+            libc.mallopt(trim_threshold, (1 << 31) - 1)
