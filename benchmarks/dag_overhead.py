@@ -47,7 +47,10 @@ def plan_thousand() -> float:
         params["grid"] = {
             "sizes": [f"d{32 * (i + 1)}" for i in range(40)],
             "budgets": budgets,
-            "segments": [{"after": a, "to": b} for a, b in zip(["init", *budgets], budgets, strict=False)],
+            "segments": [
+                {"after": a, "to": b, "evaluate_after": "tokenizer" if i < 6 else "forecast"}
+                for i, (a, b) in enumerate(zip(["init", *budgets], budgets, strict=False))
+            ],
         }
         (copy / "params.yaml").write_text(yaml.safe_dump(params))
         seconds, output = timed("snakemake", "--cores", "2", "-n", "--quiet", "all", cwd=copy)

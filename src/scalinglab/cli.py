@@ -12,14 +12,14 @@ from scalinglab import config, receipts
 from scalinglab.errors import UserError
 
 STAGES = (
-    "download", "clean", "tokenizer", "encode", "init", "trunk", "anneal", "evaluate", "shots", "table", "laws",
-    "emergence", "figures", "report",
+    "download", "clean", "tokenizer", "encode", "init", "trunk", "anneal", "evaluate", "forecast", "shots", "table",
+    "laws", "multiverse", "emergence", "figures", "report",
 )  # fmt: skip
 OPTIONS = {
     "init": ("size",),
     "trunk": ("size", "after", "to"),
     "anneal": ("size", "budget"),
-    "evaluate": ("size", "budget"),
+    "evaluate": ("size", "budget", "after"),
     "shots": ("size", "budget"),
     "figures": ("figure",),
 }
@@ -29,6 +29,8 @@ TOOLS = {
     "compare": "how this machine's results differ from the published ones, in units of seed noise",
     "sync": "bring MLflow up to date with results/",
     "ui": "open the MLflow UI on 127.0.0.1",
+    "plan": "the optimal size, tokens and loss for a compute budget, with intervals, from a study or any CSV",
+    "replicate": "refit published scaling-law tables with the code that fits our own",
     "restore": "bring back from the DVC cache what it holds of the current study",
     "commit": "record finished stages in the DVC cache",
 }
@@ -76,5 +78,24 @@ def _add_tool_options(tool: argparse.ArgumentParser, name: str) -> None:
         tool.add_argument("--watch", type=float, metavar="SECONDS", help="repeat until the parent process ends")
     if name == "ui":
         tool.add_argument("--port", type=int, default=5000)
+    if name == "plan":
+        _add_plan_options(tool)
+    if name == "replicate":
+        tool.add_argument("--csv", help="Epoch AI's Chinchilla points; fetched by their checksum where not given")
+        tool.add_argument("--resamples", type=int, default=4000)
     if name == "compare":
         tool.add_argument("--against", default="HEAD", help="git revision that holds the published results")
+
+
+def _add_plan_options(tool: argparse.ArgumentParser) -> None:
+    tool.add_argument("--flops", type=float, help="compute of the run to plan")
+    tool.add_argument("--gpus", type=float, help="instead of --flops, with --hours: how many GPUs")
+    tool.add_argument("--hours", type=float)
+    tool.add_argument("--peak", type=float, default=989e12, help="FLOP/s of one GPU (an H100 in bf16)")
+    tool.add_argument("--utilisation", type=float, default=0.4, help="share of the peak that training reaches")
+    tool.add_argument("--csv", help="points of another source; the current study's cells where not given")
+    tool.add_argument("--column", action="append", default=[], metavar="ROLE=NAME", help="N, D, C or loss of the CSV")
+    tool.add_argument("--unit", choices=["nats", "bits"], default="nats", help="of the CSV's losses, a token")
+    tool.add_argument("--drop-highest", type=int, default=0, metavar="K", help="leave out the K highest losses")
+    tool.add_argument("--next-flops", type=float, help="most FLOPs of the suggested next run; the largest in the data")
+    tool.add_argument("--resamples", type=int, default=500)

@@ -25,6 +25,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 SIZE = re.compile(r"d(?P<width>\d+)(s(?P<seed>\d+))?")
 BUDGET = re.compile(r"(?P<count>\d+)(?P<unit>[kMG]?)")
 UNKNOWN = "unexpected_keyword_argument"  # what pydantic calls a key that no dataclass has
+SEALED_ABOVE = 0.25  # share of the largest budget above which cells are forecast before they are evaluated
 START = "init"  # the label of a trunk before its first token
 
 
@@ -142,10 +143,15 @@ class Training:
 
 @dataclass(frozen=True)
 class Segment:
-    """One stretch of a trunk: continue from the branch point of `after` to that of `to`."""
+    """One stretch of a trunk: continue from the branch point of `after` to that of `to`.
+
+    evaluate_after: the stage that must have ended before the budget's cells are evaluated: `tokenizer`, or for the
+    largest budgets `forecast`, which predicts them from all others.
+    """
 
     after: str
     to: str
+    evaluate_after: Literal["tokenizer", "forecast"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -153,6 +159,10 @@ class Grid:
     sizes: Annotated[tuple[str, ...], Field(min_length=1)]
     budgets: Annotated[tuple[str, ...], Field(min_length=1)]
     segments: tuple[Segment, ...]
+
+    def evaluate_after(self, budget: str) -> str:
+        """The stage after which a budget's cells are evaluated: also the folder of their evaluations."""
+        return next(segment.evaluate_after for segment in self.segments if segment.to == budget)
 
     def cells(self) -> list[tuple[str, str]]:
         """Every (size, budget) of the grid, in the order of the lists."""
@@ -171,10 +181,15 @@ class Shots:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Forecast:
+    huber_delta: PositiveFloat
+    bootstrap: Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True, config=STRICT)
 class Laws:
     huber_delta: PositiveFloat
     bootstrap: Annotated[int, Field(ge=0)]
-    iso_flop_lines: PositiveInt
     min_tokens_per_param: Annotated[float, Field(ge=0)]
 
 
@@ -210,6 +225,7 @@ class Study:
     grid: Grid
     evaluation: Evaluation
     shots: Shots
+    forecast: Forecast
     laws: Laws
     emergence: Emergence
     figures: dict[str, dict[str, Any]]
@@ -291,9 +307,11 @@ def _check_together(study: Study, where: str) -> None:
     tokens = [tokens_of(budget) for budget in grid.budgets]
     if tokens != sorted(tokens):
         raise UserError(f"{where}: grid.budgets = {list(grid.budgets)}: list budgets in growing order")
-    chain = tuple(Segment(after, to) for after, to in zip((START, *grid.budgets), grid.budgets, strict=False))
+    chain = _segments(grid.budgets)
     if grid.segments != chain:
-        lines = "\n".join(f"    - {{after: {link.after}, to: {link.to}}}" for link in chain)
+        lines = "\n".join(
+            f"    - {{after: {link.after}, to: {link.to}, evaluate_after: {link.evaluate_after}}}" for link in chain
+        )
         raise UserError(f"{where}: grid.segments does not follow grid.budgets; it must read\n{lines}")
     batch, seq_len = study.training.batch_tokens, study.mixture.seq_len
     if batch % seq_len:
@@ -307,6 +325,18 @@ def _check_together(study: Study, where: str) -> None:
         )
     if tokens[0] < 2 * batch:
         raise UserError(f"{where}: grid.budgets: {grid.budgets[0]} is less than two batches of {batch} tokens")
+
+
+def _segments(budgets: Sequence[str]) -> tuple[Segment, ...]:
+    """The trunk's stretches that follow from the budgets; those above a quarter of the largest are forecast.
+
+    The smallest is always known: without it there would be nothing to forecast from.
+    """
+    known = max(SEALED_ABOVE * max(map(tokens_of, budgets)), tokens_of(budgets[0]))
+    return tuple(
+        Segment(after, to, "forecast" if tokens_of(to) > known else "tokenizer")
+        for after, to in zip((START, *budgets), budgets, strict=False)
+    )
 
 
 def _check_evaluation(study: Study, where: str) -> None:

@@ -86,7 +86,7 @@ def take_receipts(held: cache.Cache) -> list[str]:
     tools call them stale now, and if the edit is undone, they are recorded after all.
     """
     params = pipeline.read_params()
-    by_call = {(stage.family, *sorted(pipeline.flat(stage.item).items())): stage for stage in _stages()}
+    by_call = {(stage.family, *sorted(pipeline.options_of(stage).items())): stage for stage in _stages()}
     fitting: dict[str, Receipt] = {}
     for receipt in receipts.read_all(params["study"]):
         stage = by_call.get((receipt.stage, *sorted(receipt.options.items())))

@@ -25,6 +25,10 @@ class Paths:
         """A per-cell file of a stage, such as anneal/d64-1M.safetensors."""
         return self.root / stage / f"{size}-{budget}{suffix}"
 
+    def evaluation(self, after: str, size: str, budget: str) -> Path:
+        """A cell's evaluation, in the folder of the stage that had to end before it."""
+        return self.root / "evaluate" / after / f"{size}-{budget}.json"
+
     @property
     def raw(self) -> Path:
         return self.of("download", "raw.parquet")

@@ -9,6 +9,7 @@ import functools
 import itertools
 import os
 import re
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,16 +86,13 @@ def find(families: dict[str, Family], family: str, options: dict[str, str]) -> S
     """The stage of a family that a command with these options runs; None where the grid has no such stage."""
     if family not in families:
         return None
-    return next((stage for stage in families[family].stages if flat(stage.item) == options), None)
+    return next((stage for stage in families[family].stages if options_of(stage) == options), None)
 
 
-def flat(item: dict[str, Any]) -> dict[str, str]:
-    """A matrix item as the options of its command: `{size: d8, segment: {after: init, to: 1M}}` has three."""
-    leaves = {key: str(value) for key, value in item.items() if not isinstance(value, dict)}
-    for value in item.values():
-        if isinstance(value, dict):
-            leaves |= {key: str(inner) for key, inner in value.items()}
-    return leaves
+def options_of(stage: Stage) -> dict[str, str]:
+    """The options of a stage's command: `python -m scalinglab anneal --size d8 --budget 1M` has two."""
+    words = shlex.split(stage.cmd)[4:]
+    return {name.removeprefix("--"): value for name, value in zip(words[::2], words[1::2], strict=True)}
 
 
 def lookup(values: Any, dotted: str) -> Any:

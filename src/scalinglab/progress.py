@@ -23,7 +23,8 @@ class Progress:
         done = self._done()
         cells = self._study.grid.cells()
         paths = Paths(self._study.study)
-        finished = sum(paths.cell("evaluate", size, budget, ".json").exists() for size, budget in cells)
+        grid = self._study.grid
+        finished = sum(paths.evaluation(grid.evaluate_after(b), size, b).exists() for size, b in cells)
         text = f"study {self._study.study}: {100 * done / total:.0f} % of training, {finished}/{len(cells)} cells"
         gained, elapsed = done - self._first, time.time() - self._started
         if gained > 0.01 * total and done < total:

@@ -127,7 +127,8 @@ def read_cells(study: Study, sweep_key: str) -> Iterator[Cell]:
             trunk.append(segment)
             branch = _curve(paths.cell("anneal", size, budget, ".safetensors"), sweep_key)
             curve = pd.concat([*trunk, *([] if branch is None else [branch])])
-            yield _cell(paths, sweep_key, size, budget, curve, origins, annealed=branch is not None)
+            evaluated = paths.evaluation(study.grid.evaluate_after(budget), size, budget)
+            yield _cell(paths, sweep_key, size, budget, evaluated, curve, origins, annealed=branch is not None)
 
 
 def _cell(
@@ -135,13 +136,13 @@ def _cell(
     sweep_key: str,
     size: str,
     budget: str,
+    evaluated: Path,
     curve: pd.DataFrame,
     origins: dict[str, str],
     annealed: bool,
 ) -> Cell:
     final: dict[str, float] = {}
     described: dict[str, str] = {"size": size, "budget": budget}
-    evaluated = paths.cell("evaluate", size, budget, ".json")
     model = paths.cell("anneal", size, budget, ".safetensors")
     if annealed and _newer(evaluated, model):
         for name, value in files.read_json(evaluated).items():

@@ -189,7 +189,12 @@ def test_an_added_budget_trains_only_its_own_tokens(repository: Repository) -> N
     before = repository.results()
     repository.change("grid.budgets", ["20k", "80k", "120k"])
     repository.change(
-        "grid.segments", [{"after": "init", "to": "20k"}, {"after": "20k", "to": "80k"}, {"after": "80k", "to": "120k"}]
+        "grid.segments",
+        [
+            {"after": "init", "to": "20k", "evaluate_after": "tokenizer"},
+            {"after": "20k", "to": "80k", "evaluate_after": "forecast"},
+            {"after": "80k", "to": "120k", "evaluate_after": "forecast"},
+        ],
     )
     stale = repository.stale()
     assert {name for name in stale if name.startswith(("trunk", "anneal"))} == {

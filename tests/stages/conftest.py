@@ -25,7 +25,10 @@ def tiny_study(smoke: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     write_json(paths.of("clean", "report.json"), {"in": {"documents": 1, "bytes": 1}})
     write_json(paths.of("tokenizer", "report.json"), {"vocab_size": 100, "bytes_per_token": 2.0})
     grid = dataclasses.replace(
-        smoke.grid, sizes=("d16", "d8"), budgets=("4k", "8k"), segments=(Segment("init", "4k"), Segment("4k", "8k"))
+        smoke.grid,
+        sizes=("d16", "d8"),
+        budgets=("4k", "8k"),
+        segments=(Segment("init", "4k", "tokenizer"), Segment("4k", "8k", "forecast")),
     )
     training = dataclasses.replace(smoke.training, warmup_tokens=1024)
     return dataclasses.replace(smoke, grid=grid, training=training)

@@ -14,7 +14,21 @@ from scalinglab.figures import FIGURES
 from scalinglab.files import read_json
 from scalinglab.model.weights import load_tensors
 from scalinglab.paths import Paths
-from scalinglab.stages import anneal, emergence, evaluate, figures, init, laws, pretraining, report, shots, table, trunk
+from scalinglab.stages import (
+    anneal,
+    emergence,
+    evaluate,
+    figures,
+    forecast,
+    init,
+    laws,
+    multiverse,
+    pretraining,
+    report,
+    shots,
+    table,
+    trunk,
+)
 
 
 def run_all(study: Study) -> pd.DataFrame:
@@ -23,15 +37,25 @@ def run_all(study: Study) -> pd.DataFrame:
         for segment in study.grid.segments:
             trunk.run(study, size, segment.after, segment.to)
             anneal.run(study, size, segment.to)
-            evaluate.run(study, size, segment.to)
             shots.run(study, size, segment.to)
+    evaluate_all(study, "tokenizer")
+    forecast.run(study)
+    evaluate_all(study, "forecast")
     table.run(study)
     laws.run(study)
+    multiverse.run(study)
     emergence.run(study)
     for name in FIGURES:
         figures.run(study, name)
     report.run(study)
     return pd.read_csv(Paths(study.study).cells)
+
+
+def evaluate_all(study: Study, after: str) -> None:
+    for segment in study.grid.segments:
+        for size in study.grid.sizes:
+            if segment.evaluate_after == after:
+                evaluate.run(study, size, segment.to, after)
 
 
 def part(section: str, **values: object) -> Callable[[Study], Study]:
@@ -66,10 +90,11 @@ def test_a_diverged_run_is_recorded_and_the_dag_goes_on(tiny_study: Study) -> No
     paths = Paths(study.study)
     fitted = read_json(paths.of("laws", "laws.json"))
     assert fitted["cells_diverged"] == 2
-    assert "needs more than 2 cells" in fitted["parametric_not_fitted_because"]
+    assert "needs more than 2 cells" in fitted["conventions"]["matmul"]["not_fitted_because"]
+    assert fitted["forecast"] == {}
     page = paths.of("report", "report.html").read_text()
     assert "4 cells, 2 diverged" in page
-    assert "No surface was fitted" in page
+    assert "matmul: not identified: 2 cells for 5 parameters" in page
 
 
 def test_a_killed_segment_continues_and_ends_bitwise_the_same(

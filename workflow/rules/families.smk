@@ -1,5 +1,5 @@
-import os
 import re
+from pathlib import Path
 
 # Rules from dvc.yaml. Before planning, the driver restores what the DVC cache holds; a dry run changes nothing.
 try:
@@ -17,6 +17,7 @@ every_output = [out for stage in pipeline.stages_of(families) for out in stage.o
 wildcard_constraints:
     size=r"d\d+(s\d+)?",
     budget=r"\d+[kMG]?",
+    segment_evaluate_after=r"tokenizer|forecast",
     segment_to=r"\d+[kMG]?",
     figure=r"[a-z_]+",
 
@@ -36,7 +37,8 @@ def outs_of(family, wildcards):
 set_of_outputs = set(every_output)
 outputs_in = {}
 for out in every_output:
-    outputs_in.setdefault(os.path.dirname(out), []).append(out)
+    for folder in Path(out).parents:
+        outputs_in.setdefault(str(folder), []).append(out)
 
 
 def inputs_of(family):

@@ -8,13 +8,16 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from scalinglab.figures import emergence, frontier, isoflop, loss, phase, shots
+from scalinglab.figures import counting, emergence, forecast, frontier, isoflop, loss, multiverse, phase, shots
 from scalinglab.figures.style import Tables
 
 FIGURES: dict[str, Callable[[Tables, dict[str, Any]], Figure]] = {
     "loss": loss.draw,
     "isoflop": isoflop.draw,
     "frontier": frontier.draw,
+    "counting": counting.draw,
+    "multiverse": multiverse.draw,
+    "forecast": forecast.draw,
     "shots": shots.draw,
     "emergence": emergence.draw,
     "phase": phase.draw,

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from scalinglab.figures.style import MARKERS, Tables, new_figure
+from scalinglab.laws.analysis import MAIN
 
 
 def draw(tables: Tables, options: dict[str, Any]) -> Figure:
@@ -38,12 +39,13 @@ def draw(tables: Tables, options: dict[str, Any]) -> Figure:
     right.plot([m["flops"] for m in inner], [m["params"] for m in inner], "r+", markersize=11, markeredgewidth=2,
                label="minimum inside the grid")  # fmt: skip
     right.plot([m["flops"] for m in edge], [m["params"] for m in edge], "kx", label="lowest point at an edge")
-    exponent = tables.laws["isoflop_exponent_n"]
+    main = tables.laws["conventions"][MAIN]
+    exponent = main["exponents"].get("iso-FLOP")
     if inner and exponent is not None:
         x = np.geomspace(min(m["flops"] for m in minima), max(m["flops"] for m in minima), 50)
         logs = np.log([[m["flops"], m["params"]] for m in inner])
         y = np.exp(logs[:, 1].mean() + exponent * (np.log(x) - logs[:, 0].mean()))
-        low, high = tables.laws["intervals_95"].get("isoflop_exponent_n", [None, None])
+        low, high = main["intervals_95"].get("exponent iso-FLOP", [None, None])
         interval = "" if low is None else f" [{low:.2f}, {high:.2f}]"
         right.plot(x, y, "r-", linewidth=1, label=f"N ~ C^{exponent:.2f}{interval}")
     right.set_xscale("log")

@@ -25,6 +25,8 @@ class Tables:
     shots: pd.DataFrame
     exact: pd.DataFrame
     isoflop: pd.DataFrame
+    forecast: pd.DataFrame
+    universes: pd.DataFrame
     laws: dict[str, Any]
 
 

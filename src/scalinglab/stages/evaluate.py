@@ -1,4 +1,7 @@
-"""evaluate@cell: held-out loss of a cell with its counts, in every convention."""
+"""evaluate@cell: held-out loss of a cell with its counts, in every convention.
+
+The cells of the largest budgets wait for the forecast of them, and record which one they were measured after.
+"""
 
 import numpy as np
 
@@ -11,7 +14,7 @@ from scalinglab.paths import Paths
 from scalinglab.stages.models import build_model, pick_device
 
 
-def run(study: Study, size: str, budget: str) -> None:
+def run(study: Study, size: str, budget: str, after: str) -> None:
     paths = Paths(study.study)
     device = pick_device(study)
     model = build_model(study, size)
@@ -25,7 +28,7 @@ def run(study: Study, size: str, budget: str) -> None:
         bpb = bits_per_byte(float(losses.sum()), manifest["validation_bytes"])
     counts = count(model.shape, study.model)
     write_json(
-        paths.cell("evaluate", size, budget, ".json"),
+        paths.evaluation(after, size, budget),
         {
             "size": size,
             "budget": budget,
@@ -39,5 +42,6 @@ def run(study: Study, size: str, budget: str) -> None:
             "train/loss": state["train/loss"],
             "val/loss": nats,
             "val/bpb": bpb,
+            "forecast": read_json(paths.of("forecast", "report.json"))["digest"] if after == "forecast" else None,
         },
     )

@@ -19,6 +19,8 @@ def run(study: Study, figure: str) -> None:
         shots=pd.read_csv(paths.of("table", "shots.csv")),
         exact=pd.read_csv(paths.of("emergence", "metrics.csv")),
         isoflop=pd.read_csv(paths.of("laws", "isoflop.csv")),
+        forecast=pd.read_csv(paths.of("laws", "forecast.csv")),
+        universes=pd.read_csv(paths.of("multiverse", "universes.csv")),
         laws=read_json(paths.of("laws", "laws.json")),
     )
     save(FIGURES[figure](tables, options), paths.of("figures", f"{figure}.png"), int(options.get("dpi", 140)))

@@ -1,81 +1,57 @@
-"""laws: iso-FLOP minima and the parametric surface of the study's cells, with intervals."""
+"""laws: every estimator of the study's scaling laws under every counting, with intervals and a verdict."""
 
-import math
-from dataclasses import asdict
-
-import numpy as np
 import pandas as pd
 
 from scalinglab.config import Study
 from scalinglab.errors import UserError
-from scalinglab.files import write_json, write_text
-from scalinglab.laws import bootstrap, isoflop, parametric
+from scalinglab.files import digest, read_json, write_json, write_text
+from scalinglab.laws import extrapolation
+from scalinglab.laws.analysis import analyse, isoflop_lines, summary
+from scalinglab.laws.points import of_cells
 from scalinglab.paths import Paths
-
-PARAMS = "params_matmul"  # the parameters that multiply: the convention in which C = 6 N D is nearest to exact
-LOSS = "val/loss"
+from scalinglab.stages.table import seed_noise
 
 
 def run(study: Study) -> None:
     paths, options = Paths(study.study), study.laws
     cells = pd.read_csv(paths.cells)
-    enough = cells["tokens"] / cells[PARAMS] >= options.min_tokens_per_param
-    used = cells[~cells["diverged"] & enough]
-    # Diverged cells can leave too few: that is a verdict about the study, not a reason to stop its other figures.
-    surface, reason = None, None
-    try:
-        surface = parametric.fit(*_columns(used), options.huber_delta)
-    except UserError as error:
-        reason = str(error)
-
-    def statistic(sample: pd.DataFrame) -> dict[str, float]:
-        values = {}
-        if surface is not None:
-            near = (parametric.start_of(surface), parametric.STARTS[0])
-            values = parametric.fit(*_columns(sample), options.huber_delta, near).as_dict()
-        return {**values, "isoflop_exponent_n": _isoflop(sample, options.iso_flop_lines)[1]}
-
-    points, exponent, minima = _isoflop(used, options.iso_flop_lines)
-    resamples = bootstrap.by_trunk(used, statistic, options.bootstrap, study.seed, min_cells=parametric.PARAMETERS + 1)
+    finished = cells[~cells["diverged"]]
+    enough = cells["tokens"] / cells["params_matmul"] >= options.min_tokens_per_param
+    noise = seed_noise(finished)
+    conventions = analyse(cells[enough], options.huber_delta, options.bootstrap, study.seed, noise)
+    points, minima = isoflop_lines(cells[enough])
+    table, score = forecast_scored(paths, finished)
+    write_text(paths.of("laws", "forecast.csv"), table.to_csv(index=False, float_format="%.8g"))
     write_text(paths.of("laws", "isoflop.csv"), points.to_csv(index=False, float_format="%.8g"))
     write_json(
         paths.of("laws", "laws.json"),
         {
-            "cells_used": len(used),
             "cells_diverged": int(cells["diverged"].sum()),
             "cells_left_out": int((~enough).sum()),
-            "loss": LOSS,
-            "params": PARAMS,
-            "parametric": surface.as_dict() if surface else {},
-            "parametric_not_fitted_because": reason,
-            "parametric_rms_relative_error": _rms_error(surface, used) if surface else None,
-            "isoflop_exponent_n": exponent,
-            "isoflop_minima": [asdict(minimum) for minimum in minima],
-            "isoflop_minima_inside": sum(minimum.inside for minimum in minima),
-            "intervals_95": bootstrap.intervals(resamples),
-            "bootstrap_resamples": len(resamples),
+            "seed_noise": noise,
+            "conventions": conventions,
+            "isoflop_minima": minima,
+            "forecast": score,
         },
     )
+    write_json(paths.of("laws", "metrics.json"), {**summary(conventions), **score})
 
 
-def _columns(cells: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return tuple(cells[name].to_numpy(float) for name in (PARAMS, "tokens", LOSS))
+def forecast_scored(paths: Paths, cells: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Each sealed cell beside its forecast, and the score; empty where there was nothing to forecast from.
 
-
-def _rms_error(surface: parametric.Surface, cells: pd.DataFrame) -> float:
-    """Root mean square of measured over fitted loss, minus one."""
-    n, d, loss = _columns(cells)
-    return float(np.sqrt(np.mean((loss / surface.loss(n, d) - 1) ** 2)))
-
-
-def _isoflop(cells: pd.DataFrame, count: int) -> tuple[pd.DataFrame, float, list[isoflop.Minimum]]:
-    """Lines through the mean over seeds, the exponent of their inner minima, and the minima."""
-    keys = ["width", "budget", "tokens", "flops", PARAMS]
-    mean = cells.groupby(keys, as_index=False)[LOSS].mean()
-    points = isoflop.lines(mean, count, PARAMS, LOSS)
-    minima = isoflop.minima(points)
-    inner = [minimum for minimum in minima if minimum.inside]
-    exponent, _ = isoflop.power_law(
-        np.array([minimum.flops for minimum in inner]), np.array([minimum.params for minimum in inner])
-    )
-    return points, exponent if math.isfinite(exponent) else float("nan"), minima
+    Raises UserError where the forecast is not the one that the cells were evaluated after.
+    """
+    report = read_json(paths.of("forecast", "report.json"))
+    seal = report.pop("digest")
+    sealed = cells["forecast"].notna()
+    if seal != digest(report) or not (cells.loc[sealed, "forecast"] == seal).all():
+        raise UserError(f"{paths.of('forecast', 'report.json')} is not what the cells were sealed with; delete it")
+    columns = ["size", "budget", "width", "tokens", "flops", "val/loss"]
+    table = cells.loc[sealed, columns].assign(predicted=float("nan"), low=float("nan"), high=float("nan"))
+    if report["forecast"] is None or not sealed.any():
+        return table.iloc[:0], {}
+    forecast, held = extrapolation.from_dict(report["forecast"]), of_cells(cells[sealed], "matmul")
+    table["predicted"] = forecast.surface.loss(held.n, held.d)
+    table["low"], table["high"] = extrapolation.interval(forecast, held.n, held.d)
+    return table, extrapolation.score(forecast, of_cells(cells[~sealed], "matmul"), held)

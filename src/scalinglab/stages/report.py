@@ -8,6 +8,7 @@ import pandas as pd
 
 from scalinglab.config import Study
 from scalinglab.files import read_json, write_text
+from scalinglab.laws.checklist import checklist
 from scalinglab.paths import Paths
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
@@ -15,6 +16,9 @@ CAPTIONS = {
     "loss": "Held-out loss of every cell. Faint lines are replicas with other seeds.",
     "isoflop": "Losses interpolated to equal training FLOPs; crosses mark minima that lie between measured sizes.",
     "frontier": "The parametric surface: its compute-optimal frontier, and what it leaves unexplained.",
+    "counting": "The exponent of the optimal size, by which parameters are counted: published, and here.",
+    "multiverse": "Every estimator, counting and choice of cells, sorted by the exponent that it gives.",
+    "forecast": "The largest budgets, forecast by a law of the smaller ones before they were evaluated.",
     "shots": "Accuracy against examples in context at the largest budget, with chance and the Bayes optimum.",
     "emergence": "The same answers under three metrics: exact match of several, accuracy and likelihood of each.",
     "phase": "Which cells have which skill.",
@@ -24,6 +28,8 @@ CAPTIONS = {
 def run(study: Study) -> None:
     paths = Paths(study.study)
     cells = pd.read_csv(paths.cells)
+    laws = read_json(paths.of("laws", "laws.json"))
+    universes = pd.read_csv(paths.of("multiverse", "universes.csv"))
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True)
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         study=study.study,
@@ -34,7 +40,8 @@ def run(study: Study) -> None:
         clean=read_json(paths.of("clean", "report.json")),
         tokenizer=read_json(paths.of("tokenizer", "report.json")),
         metrics=read_json(paths.of("table", "metrics.json")),
-        laws=read_json(paths.of("laws", "laws.json")),
+        laws=laws,
+        checklist=checklist(study, cells, laws, universes),
         emergence=read_json(paths.of("emergence", "emergence.json")),
         budgets=list(study.grid.budgets),
         bpb=cells.pivot(index="size", columns="budget", values="val/bpb").reindex(

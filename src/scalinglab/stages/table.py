@@ -10,7 +10,8 @@ from scalinglab.paths import Paths
 def run(study: Study) -> None:
     paths = Paths(study.study)
     cells = pd.DataFrame(
-        read_json(paths.cell("evaluate", size, budget, ".json")) for size, budget in study.grid.cells()
+        read_json(paths.evaluation(study.grid.evaluate_after(budget), size, budget))
+        for size, budget in study.grid.cells()
     )
     tables = {
         suffix: pd.concat(pd.read_csv(paths.cell("shots", size, budget, suffix)) for size, budget in study.grid.cells())

@@ -1,0 +1,79 @@
+"""The reporting checklist for scaling laws (after Li et al. 2025, "(Mis)Fitting"), answered from a study's files."""
+
+from typing import Any
+
+import pandas as pd
+
+from scalinglab.config import Study, width_of
+from scalinglab.laws.analysis import MAIN
+from scalinglab.laws.parametric import FOLLOWED, STARTS
+
+
+def checklist(
+    study: Study, cells: pd.DataFrame, laws: dict[str, Any], universes: pd.DataFrame
+) -> list[tuple[str, str]]:
+    """(question, answer) of each point."""
+    main, training = laws["conventions"][MAIN], study.training
+    repeated = sorted({width_of(size) for size in study.grid.sizes if "s" in size})
+    answered = universes.dropna(subset="exponent_n")
+    widths = sorted(cells["width"].unique())
+    return [
+        ("Form", "L(N, D) = E + A / N^alpha + B / D^beta; N_opt ~ C^a also from iso-FLOP lines and the envelope"),
+        (
+            "Counting",
+            "N: parameters in matrix products (head yes, embedding no); C: exact training FLOPs of those products and "
+            "of attention; all fits are repeated with total and with non-embedding parameters and C = 6ND",
+        ),
+        (
+            "Runs",
+            f"{len(cells)} cells: widths {', '.join(map(str, widths))}, budgets {', '.join(study.grid.budgets)}; "
+            f"replicas at {', '.join(map(str, repeated)) or 'no width'}",
+        ),
+        (
+            "Runs dropped",
+            f"{laws['cells_diverged']} diverged, {laws['cells_left_out']} below {study.laws.min_tokens_per_param:g} "
+            "tokens a parameter",
+        ),
+        (
+            "Learning rates",
+            f"peak {training.lr:g} at width {training.lr_width}, times (width / {training.lr_width})^"
+            f"{training.lr_exponent:g}; {training.schedule}, {training.warmup_tokens:,} tokens of warmup, decay over "
+            f"{100 * training.anneal_share:.0f} % of each budget; batch {training.batch_tokens:,} tokens",
+        ),
+        (
+            "Fit objective",
+            f"Huber loss of ln L, delta {study.laws.huber_delta:g}, summed; {main['cells']} cells; ended at "
+            + ("no fit" if main["search"] is None else f"{main['search']['objective']:.4g}"),
+        ),
+        (
+            "Initialisation",
+            f"{len(STARTS):,} starts screened, {FOLLOWED} followed; "
+            + (
+                "no fit"
+                if main["search"] is None
+                else f"{100 * main['search']['agreeing']:.0f} % of these ended at the best, gradient "
+                f"{main['search']['gradient']:.0e} of the objective a unit, at the edge: "
+                f"{', '.join(main['search']['at_bounds']) or 'nothing'}"
+            ),
+        ),
+        ("Validation", _validation(laws)),
+        (
+            "Sensitivity",
+            f"{len(answered)} analyses give exponents from {answered['exponent_n'].min():.2f} to "
+            f"{answered['exponent_n'].max():.2f}"
+            if len(answered)
+            else "no analysis gives an exponent",
+        ),
+        ("Uncertainty", f"{main['resamples']} resamples of whole trunks; replicas measure the noise between seeds"),
+    ]
+
+
+def _validation(laws: dict[str, Any]) -> str:
+    score = laws["forecast"]
+    if not score:
+        return "no cells were held out: too few to forecast from"
+    return (
+        f"{score['cells']} cells of the largest budgets, sealed: mean relative error "
+        f"{100 * score['forecast_mean_relative_error']:.1f} %, {100 * score['coverage_95']:.0f} % inside their 95 % "
+        "intervals"
+    )

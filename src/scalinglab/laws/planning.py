@@ -1,0 +1,109 @@
+"""What to train with a compute budget, how sure that is, what a wrong size costs, and which run to do next."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import brentq
+
+from scalinglab.laws import bootstrap, parametric
+from scalinglab.laws.parametric import Fit
+from scalinglab.laws.points import Array, Points, points
+from scalinglab.laws.surface import FLOPS_PER_PARAMETER, Optimum, Surface
+
+
+@dataclass(frozen=True)
+class NextRun:
+    """A candidate run and the factor by which it would shrink the interval of the optimal size, to first order."""
+
+    n: float
+    d: float
+    flops: float
+    shrinks_to: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The optimum for a compute budget with 95 % intervals, and the loss at half and double the optimal size.
+
+    compute_wasted: by size factor, the share of the budget that a run of optimal size would save at the same loss.
+    """
+
+    flops: float
+    optimum: Optimum
+    intervals: dict[str, list[float]]
+    off: dict[float, float]
+    compute_wasted: dict[float, float]
+    next_run: NextRun
+    beyond: float  # the budget in units of the largest compute in the data
+
+
+def plan(data: Points, fit: Fit, flops: float, delta: float, resamples: int, seed: int, next_flops: float) -> Plan:
+    """Plan a run of `flops`; the next run is sought among those of at most next_flops."""
+    start = [parametric.start_of(fit.surface)]
+
+    def optimum_of(drawn: Points) -> dict[str, float]:
+        best = parametric.fit(drawn, "huber", delta, start).surface.optimum(flops)
+        return {"n": best.n, "d": best.d, "loss": best.loss}
+
+    best = fit.surface.optimum(flops)
+    off = {factor: _loss_off(fit.surface, best, factor) for factor in (0.5, 2.0)}
+    return Plan(
+        flops,
+        best,
+        bootstrap.intervals(bootstrap.resamples(data, optimum_of, resamples, seed)),
+        off,
+        {factor: 1 - compute_for(fit.surface, loss) / flops for factor, loss in off.items()},
+        next_run(data, fit.surface, flops, next_flops),
+        flops / float(data.c.max()),
+    )
+
+
+def _loss_off(surface: Surface, best: Optimum, factor: float) -> float:
+    """Loss at the same compute with `factor` times the optimal size, and so 1 / factor times the tokens."""
+    return float(surface.loss(np.array(best.n * factor), np.array(best.d / factor)))
+
+
+def compute_for(surface: Surface, loss: float) -> float:
+    """FLOPs at which the optimum reaches a loss above the surface's E."""
+    return float(np.exp(brentq(lambda ln_c: surface.optimum(float(np.exp(ln_c))).loss - loss, 0.0, 200.0)))
+
+
+def next_run(data: Points, surface: Surface, flops: float, most: float) -> NextRun:
+    """The run of at most `most` FLOPs that shrinks the interval of ln N_opt(flops) most.
+
+    Local optimal design (Chernoff 1953): the variance of a function of the parameters with gradient v is v' F^-1 v,
+    and a run whose residual has the gradient j adds j j' to the information F, in units of the residual variance.
+    """
+    theta = parametric.start_of(surface)
+    information = _information(parametric.jacobian(theta, data))
+    v = _gradient_of_size(theta, flops)
+    before = v @ np.linalg.solve(information, v)
+    candidates = [
+        (n, c / (FLOPS_PER_PARAMETER * n), c)
+        for c in (most, most / 4, most / 16)
+        for n in np.geomspace(data.n.min() / 4, data.n.max() * 4, 33)
+    ]
+    shrunk = []
+    for n, d, _ in candidates:
+        one = points(np.array([n]), np.array([d]), np.ones(1))
+        row = parametric.jacobian(theta, one)[0]
+        shrunk.append(float(np.sqrt(v @ np.linalg.solve(information + np.outer(row, row), v) / before)))
+    n, d, c = candidates[int(np.argmin(shrunk))]
+    return NextRun(float(n), float(d), float(c), min(shrunk))
+
+
+def _information(rows: Array) -> Array:
+    """J'J with a trace of ridge, so that a direction no run informs does not stop the search."""
+    information = rows.T @ rows
+    return information + 1e-12 * np.trace(information) * np.eye(len(information))
+
+
+def _gradient_of_size(theta: Array, flops: float) -> Array:
+    """d ln N_opt(C) / d theta, by central differences."""
+
+    def ln_size(x: Array) -> float:
+        a, b, e = np.exp(x[:3])
+        return float(np.log(Surface(E=e, A=a, B=b, alpha=x[3], beta=x[4]).optimum(flops).n))
+
+    step = 1e-5
+    return np.array([(ln_size(theta + step * unit) - ln_size(theta - step * unit)) / (2 * step) for unit in np.eye(5)])
