@@ -19,7 +19,7 @@ from scalinglab.paths import Paths
 from scalinglab.stages.models import build_model
 from scalinglab.training.data import open_batches
 from scalinglab.training.loop import Stretch, train
-from scalinglab.training.optimiser import make_optimiser
+from scalinglab.training.optimiser import AdamW
 from scalinglab.training.schedule import anneal_rate, branch_step, peak_rate, steps_of, trunk_rate
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -30,7 +30,7 @@ def held_out_loss(study: Study, size: str, budget: str, factor: float) -> float:
     training = study.training
     model = build_model(study, size)
     initialise(model, study.seed)
-    optimiser = make_optimiser(model, training)
+    optimiser = AdamW(model, training)
     folder = Paths(study.study).of("encode", "")
     batches = open_batches(folder, training.batch_tokens, study.mixture.repeat)
     first, last = branch_step(budget, training), steps_of(tokens_of(budget), training.batch_tokens)

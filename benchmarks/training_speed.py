@@ -92,17 +92,17 @@ def make(kind: str, shape: Shape) -> tuple[nn.Module, Callable[[], None], Callab
             max_position_embeddings=SEQ,
             tie_word_embeddings=False,
             use_cache=False,
-            attn_implementation="sdpa",
+            attn_implementation="sdpa",  # type: ignore[call-arg]
         )
-        model = LlamaForCausalLM(options)
+        llama = LlamaForCausalLM(options)
         # labels are shifted inside: one more position gives the same number of targets.
         return (
-            model,
-            library_update(torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)),
-            lambda x, y: model(input_ids=x, labels=x).loss,
+            llama,
+            library_update(torch.optim.AdamW(llama.parameters(), lr=1e-3, fused=True)),
+            lambda x, y: llama(input_ids=x, labels=x).loss,
         )
-    model = Plain(shape)
-    return model, library_update(torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)), model.loss
+    plain = Plain(shape)
+    return plain, library_update(torch.optim.AdamW(plain.parameters(), lr=1e-3, fused=True)), plain.loss
 
 
 def library_update(optimiser: torch.optim.Optimizer) -> Callable[[], None]:

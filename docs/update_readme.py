@@ -27,6 +27,51 @@ def loss_table(cells: pd.DataFrame) -> list[str]:
     return lines + [f"| {width} | " + " | ".join(f"{v:.3f}" for v in row) + " |" for width, row in grid.iterrows()]
 
 
+def laws_lines(laws: dict[str, Any]) -> list[str]:
+    """Exponents by estimator and counting, the verdict, the sealed forecast, the multiverse."""
+    main, inside = laws["conventions"]["matmul"], [m for m in laws["isoflop_minima"] if m["inside"]]
+    universes = pd.read_csv(ROOT / "results/laptop/multiverse/universes.csv").dropna(subset="exponent_n")
+    same = universes[universes["counting"] == "matmul"]["exponent_n"]
+    everything = universes["exponent_n"]
+    score, without = laws["forecast"], laws["conventions"]["non_embedding"]
+    verdict = (
+        "identified" if main["verdict"]["identified"] else "not identified: " + "; ".join(main["verdict"]["reasons"])
+    )
+    return [
+        f"* {len(inside)} of {len(laws['isoflop_minima'])} iso-FLOP minima lie inside the grid. N_opt ~ C^a with a = "
+        + ", ".join(f"{value:.2f} {_interval(main, name)} ({name})" for name, value in main["exponents"].items())
+        + ", 95 % intervals from whole trunks.",
+        f"* Counted without embedding, as Kaplan et al. did, a = {without['exponents']['iso-FLOP']:.2f} "
+        f"{_interval(without, 'iso-FLOP')} (iso-FLOP): the gap between Kaplan and Chinchilla, on our own grid.",
+        f"* Verdict on the parametric surface: {verdict}. {len(universes)} analyses give {everything.min():.2f} to "
+        f"{everything.max():.2f}; those with one counting {same.min():.2f} to {same.max():.2f}.",
+        f"* Sealed forecast: {score['cells']} cells of the largest budgets, forecast before they were evaluated, with "
+        f"{100 * score['forecast_mean_relative_error']:.1f} % mean error (nearest run "
+        f"{100 * score['nearest_run_mean_relative_error']:.1f} %, log-linear "
+        f"{100 * score['log_linear_mean_relative_error']:.1f} %); {100 * score['coverage_95']:.0f} % inside their "
+        "95 % intervals.",
+    ]
+
+
+def _interval(row: dict[str, Any], name: str) -> str:
+    low, high = row["intervals_95"][f"exponent {name}"]
+    return f"[{low:.2f}, {high:.2f}]"
+
+
+def replicate_lines() -> list[str]:
+    """Published numbers beside ours."""
+    record = read("results/replicate/replicate.json")
+    lines = ["| published | theirs | ours |", "|---|---|---|"]
+    lines += [f"| {c['name']} | {c['published']:.7g} | {c['ours']:.7g} |" for c in record["checks"]]
+    seconds = record["cpu_seconds"]
+    return [
+        *lines,
+        "",
+        f"The optimum takes {seconds['optimum']:.1f} s on one core, {record['resamples']:,} resamples "
+        f"{seconds['resamples']:.0f} s.",
+    ]
+
+
 def block() -> str:
     """The results block, in Markdown."""
     cells = pd.read_csv(ROOT / "results/laptop/table/cells.csv")
@@ -34,8 +79,6 @@ def block() -> str:
     skills = read("results/laptop/emergence/emergence.json")["skills"]
     time, dag = read("benchmarks/results/study_time.json"), read("benchmarks/results/dag_overhead.json")
     speed = read("benchmarks/results/training_speed.json")["table"]
-    low, high = laws["intervals_95"]["isoflop_exponent_n"]
-    fit, bounds = laws["parametric"], laws["intervals_95"]
     repeated = sorted(set(cells[cells["size"].str.contains("s")]["width"].astype(str)))
     lines = [
         START,
@@ -46,14 +89,7 @@ def block() -> str:
         "",
         f"* Between seeds, the loss varies by {100 * metrics['seed_noise']:.2f} % (standard deviation, replicas at "
         f"width {' and '.join(repeated)}).",
-        f"* {laws['isoflop_minima_inside']} of {len(laws['isoflop_minima'])} iso-FLOP minima lie inside the grid; "
-        f"through them N_opt ~ C^{laws['isoflop_exponent_n']:.2f} (95 %: {low:.2f} to {high:.2f}).",
-        f"* Parametric surface: alpha = {fit['alpha']:.2f} ({bounds['alpha'][0]:.2f} to {bounds['alpha'][1]:.2f}), "
-        f"beta = {fit['beta']:.2f} ({bounds['beta'][0]:.2f} to {bounds['beta'][1]:.2f}). It leaves "
-        f"{100 * laws['parametric_rms_relative_error']:.1f} % root mean square error beside a seed noise of "
-        f"{100 * metrics['seed_noise']:.2f} %, and the residuals are systematic (results/laptop/figures/frontier.png): "
-        f"it implies N_opt ~ C^{fit['exponent_n']:.2f} ({bounds['exponent_n'][0]:.2f} to "
-        f"{bounds['exponent_n'][1]:.2f}), which should not be extrapolated.",
+        *laws_lines(laws),
     ]
     for row in skills:
         if row["length"] == 1:
@@ -84,6 +120,11 @@ def block() -> str:
             f"{row['mixture / plain']:.2f}x | {row['bound / llama']:.2f}x | {row['bound / plain']:.2f}x |"
             for row in speed
         ),
+        "",
+        "`scalinglab replicate` repeats published analyses with the same code: Epoch AI's refit of Chinchilla (Besiroglu et "
+        "al. 2024) and the exponents of Pearce & Song (2024).",
+        "",
+        *replicate_lines(),
         "",
         END,
     ]

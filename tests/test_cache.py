@@ -43,7 +43,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_what_is_recorded_is_valid_and_comes_back(repository: Path) -> None:
     with cache.opened() as held:
-        assert held.valid() == {}
+        assert held.valid() == []
         held.record({"first", "second"})
         assert set(held.valid()) == {"first", "second"}
     (repository / "results/b").unlink()
@@ -61,7 +61,7 @@ def test_a_change_makes_its_stages_stale_until_it_is_undone(repository: Path, pa
     (repository / path).write_text(text)
     with cache.opened() as held:
         assert held.restore() == []
-        assert held.valid() == {}
+        assert held.valid() == []
     (repository / path).write_text(before)
     with cache.opened() as held:
         assert set(held.valid()) == {"first", "second"}

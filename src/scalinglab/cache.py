@@ -9,16 +9,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+import yaml
 from dvc.dependency import ParamsDependency
 from dvc.dependency.base import Dependency
-from dvc.exceptions import DvcException
+from dvc.exceptions import ConfirmRemoveError, DvcException
 from dvc.repo import Repo, lock_repo
 from dvc.repo.reproduce import plan_repro
 from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
-from dvc.stage.serialize import to_single_stage_lockfile
 
 from scalinglab import files
 from scalinglab.errors import UserError
@@ -77,7 +76,7 @@ class Cache:
                 self._current.add(stage.addressing)
                 continue
             try:
-                self._repo.stage_cache.restore(stage)
+                self._check_out(stage)
             except (RunCacheNotFoundError, DvcException):
                 self._missed.add(stage.addressing)
                 continue
@@ -86,6 +85,17 @@ class Cache:
             self._current.add(stage.addressing)
         self._dump(restored)
         return [stage.addressing for stage in restored]
+
+    def _check_out(self, stage: PipelineStage) -> None:
+        """Put the cached result for the stage's present inputs into the folder, over whatever stands there."""
+        try:
+            self._repo.stage_cache.restore(stage)
+        except (
+            ConfirmRemoveError
+        ):  # DVC does not replace files that its cache lacks; an output can always be made again
+            for out in stage.outs:
+                out.remove()
+            self._repo.stage_cache.restore(stage)
 
     def record(self, names: set[str]) -> None:
         """Store the outputs of finished stages and write them to dvc.lock, all in one go.
@@ -99,18 +109,26 @@ class Cache:
         self._dump(finished)
         self._current.update(names)
 
-    def valid(self) -> dict[str, str]:
-        """Digest of the lock entry of every stage that is up to date, all stages before it included."""
-        digests: dict[str, str] = {}
+    def locked(self) -> dict[str, str]:
+        """Digest of the entry in dvc.lock of each stage that has one: which run its outputs were last recorded of."""
+        lock = Path("dvc.lock")
+        if not lock.exists():
+            return {}
+        stages = yaml.load(lock.read_text(encoding="utf-8"), yaml.CSafeLoader).get("stages", {})
+        return {name: files.digest(entry) for name, entry in stages.items()}
+
+    def valid(self) -> list[str]:
+        """Every stage that is up to date, all stages before it included."""
+        found: list[str] = []
         graph = self._repo.index.graph
         for stage in self._stages:
             if stage.addressing in self._missed:
                 continue
-            if not all(before.addressing in digests for before in graph.successors(stage)):
+            if not all(before.addressing in found for before in graph.successors(stage)):
                 continue
             if stage.addressing in self._current or not self._changed(stage):
-                digests[stage.addressing] = files.digest(_entry(stage))
-        return digests
+                found.append(stage.addressing)
+        return found
 
     def _changed(self, stage: PipelineStage) -> bool:
         """DVC's `changed` for a stage that is neither frozen nor always changed, as none of ours is.
@@ -130,7 +148,3 @@ class Cache:
     def _dump(self, stages: list[PipelineStage]) -> None:
         if stages:
             stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
-
-
-def _entry(stage: PipelineStage) -> dict[str, Any]:
-    return dict(to_single_stage_lockfile(stage))

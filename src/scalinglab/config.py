@@ -201,6 +201,11 @@ class Emergence:
 
 
 @dataclass(frozen=True, config=STRICT)
+class FigureOptions:
+    dpi: PositiveInt
+
+
+@dataclass(frozen=True, config=STRICT)
 class Execution:
     device: Literal["auto", "cpu", "cuda"]
     threads: PositiveInt
@@ -228,7 +233,7 @@ class Study:
     forecast: Forecast
     laws: Laws
     emergence: Emergence
-    figures: dict[str, dict[str, Any]]
+    figures: dict[str, FigureOptions]
     execution: Execution
 
 

@@ -3,7 +3,8 @@
 Snakemake and DVC each remember what is up to date. They are kept in step like this:
 * a stage that ran under Snakemake leaves a receipt (receipts.py), and is recorded in DVC from it;
 * a stage that DVC vouches for and Snakemake did not run (restored, or made by `dvc repro`) is shown to Snakemake with
-  `--touch`, which renews its memory of exactly those files.
+  `--touch`, which renews its memory of exactly those files;
+* what `dvc repro` made in the meantime, and no longer fits, is removed: Snakemake would take it for its own.
 """
 
 import os
@@ -43,24 +44,28 @@ def prepare(arguments: Sequence[str] = ()) -> None:
     with cache.opened() as held:
         take_receipts(held)
         restored = held.restore()
-        valid = held.valid()
+        valid, locked = set(held.valid()), held.locked()
     if restored:
         _note_origins(restored, "restored")
         print(f"restored {len(restored)} stages from the DVC cache", file=sys.stderr)
-    known = files.read_json(KNOWN) if KNOWN.exists() else {}
-    news = {name for name, digest in valid.items() if known.get(name) != digest}
+    if KNOWN.exists():
+        known = files.read_json(KNOWN)
+        _drop({name for name in locked if name not in valid and known.get(name) != locked[name]})
+    else:
+        known = {}
+    news = {name for name in valid if known.get(name) != locked[name]}
     outs = [out for stage in _stages() if stage.name in news for out in stage.outs]
     if outs:
         _touch(outs)
-    files.write_json(KNOWN, valid)
+    files.write_json(KNOWN, {name: locked[name] for name in sorted(valid)})
 
 
 def conclude() -> None:
     """Record in the DVC cache every stage that this run finished."""
     with cache.opened() as held:
         taken = take_receipts(held)
-        valid = held.valid()
-    files.write_json(KNOWN, valid)
+        valid, locked = held.valid(), held.locked()
+    files.write_json(KNOWN, {name: locked[name] for name in sorted(valid)})
     if taken:
         print(f"recorded {len(taken)} stages in the DVC cache", file=sys.stderr)
 
@@ -142,6 +147,16 @@ def _note_origins(names: list[str], origin: str) -> None:
 
 def _stages() -> list[Stage]:
     return pipeline.stages_of(pipeline.load())
+
+
+def _drop(names: set[str]) -> None:
+    """Remove outputs that `dvc repro` made since Snakemake last knew of them, and that are stale now.
+
+    Snakemake remembers what it made itself; parameters that were changed for `dvc repro` and changed back agree with that
+    memory, and the files in between would be taken for its own.
+    """
+    for out in (Path(out) for stage in _stages() if stage.name in names for out in stage.outs):
+        out.unlink(missing_ok=True)
 
 
 def _touch(outs: list[str]) -> None:

@@ -228,6 +228,18 @@ def test_dvc_repro_alone_is_known_to_snakemake(repository: Repository) -> None:
     repository.assert_clean()
 
 
+def test_what_dvc_repro_made_of_other_parameters_is_not_taken_for_snakemakes_own(repository: Repository) -> None:
+    before = repository.results()
+    k = yaml.safe_load((repository.root / "params.yaml").read_text())["emergence"]["k"]
+    repository.change("emergence.k", 1)
+    repository.call("dvc", "repro")
+    assert repository.results()["table/cells.csv"] != before["table/cells.csv"]
+    repository.change("emergence.k", k)
+    repository.snakemake()
+    assert repository.results() == before
+    repository.assert_clean()
+
+
 def test_touched_files_are_not_stale(repository: Repository) -> None:
     for path in (repository.root / "src").rglob("*.py"):
         path.touch()
@@ -261,6 +273,7 @@ def test_a_failing_stage_leaves_nothing_and_says_why(repository: Repository) -> 
     [
         ("training.lr", -1, "params.yaml: training.lr = -1"),
         ("grid.sizes", [], "params.yaml: grid.sizes = []"),
+        ("figures.loss", {"dip": 3}, "params.yaml: figures.loss.dip: unknown key"),
         ("grid.sizes", ["d48", "d12", "d8"], "heads of 32 do not divide the width 48"),
     ],
 )

@@ -6,6 +6,8 @@ try:
     study_config.load()
     families = pipeline.load()
     params_yaml = pipeline.read_params()
+    for stage in pipeline.stages_of(families):
+        pipeline.param_values(stage, params_yaml)
     if workflow.is_main_process:
         driver.prepare(sys.argv[1:])
 except UserError as error:

@@ -1,17 +1,16 @@
-"""Figures: each module has `draw(tables, options) -> Figure`; `FIGURES` is the registry.
+"""Figures: each module has `draw(tables) -> Figure`; `FIGURES` is the registry.
 
 Sizes are told apart by colour and by marker, intervals are drawn, and chance and Bayes lines stand where they exist.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from matplotlib.figure import Figure
 
 from scalinglab.figures import counting, emergence, forecast, frontier, isoflop, loss, multiverse, phase, shots
 from scalinglab.figures.style import Tables
 
-FIGURES: dict[str, Callable[[Tables, dict[str, Any]], Figure]] = {
+FIGURES: dict[str, Callable[[Tables], Figure]] = {
     "loss": loss.draw,
     "isoflop": isoflop.draw,
     "frontier": frontier.draw,

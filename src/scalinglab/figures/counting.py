@@ -13,7 +13,7 @@ LABELS = {"non_embedding": "without\nembedding", "matmul": "in matrix\nproducts"
 ESTIMATORS = {"Huber": ("o", -0.1), "iso-FLOP": ("s", 0.1)}
 
 
-def draw(tables: Tables, options: dict[str, Any]) -> Figure:
+def draw(tables: Tables) -> Figure:
     figure, (left, right) = new_figure(2, width=4.4, height=3.8)
     _published(left)
     _own(right, tables.laws["conventions"])

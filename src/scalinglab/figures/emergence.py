@@ -1,7 +1,5 @@
 """The same answers under three metrics, against loss: exact match jumps where per-token views move smoothly."""
 
-from typing import Any
-
 from matplotlib.figure import Figure
 
 from scalinglab.figures.style import SKILL_TITLES, Tables, first_seed, new_figure, no_skills, size_style
@@ -13,7 +11,7 @@ METRICS = (
 )
 
 
-def draw(tables: Tables, options: dict[str, Any]) -> Figure:
+def draw(tables: Tables) -> Figure:
     exact = first_seed(tables.exact)
     skills = list(dict.fromkeys(exact["skill"]))
     if not skills:

@@ -1,7 +1,5 @@
 """The sealed extrapolation: loss of the largest budgets as forecast before they were evaluated, and as measured."""
 
-from typing import Any
-
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -10,7 +8,7 @@ from scalinglab.figures.style import Tables, new_figure, size_style
 BASELINES = {"forecast": "surface", "log_linear": "log-linear", "nearest_run": "nearest run"}
 
 
-def draw(tables: Tables, options: dict[str, Any]) -> Figure:
+def draw(tables: Tables) -> Figure:
     figure, (left, right) = new_figure(2, width=4.4, height=3.8)
     table, score = tables.forecast, tables.laws["forecast"]
     if table.empty or not score:

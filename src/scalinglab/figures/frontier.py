@@ -1,7 +1,5 @@
 """Measured against fitted loss, and loss against FLOPs with the fitted compute-optimal frontier."""
 
-from typing import Any
-
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -10,7 +8,7 @@ from scalinglab.laws.analysis import MAIN
 from scalinglab.laws.surface import FLOPS_PER_PARAMETER, Surface
 
 
-def draw(tables: Tables, options: dict[str, Any]) -> Figure:
+def draw(tables: Tables) -> Figure:
     figure, (left, right) = new_figure(2, width=4.4, height=3.8)
     cells = tables.cells[~tables.cells["diverged"]]
     styles = size_style(cells["width"].tolist())

@@ -1,7 +1,5 @@
 """Iso-FLOP lines with their minima, and the optimal size against FLOPs with the fitted power law and its interval."""
 
-from typing import Any
-
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,7 +8,7 @@ from scalinglab.figures.style import MARKERS, Tables, new_figure
 from scalinglab.laws.analysis import MAIN
 
 
-def draw(tables: Tables, options: dict[str, Any]) -> Figure:
+def draw(tables: Tables) -> Figure:
     figure, (left, right) = new_figure(2, width=4.4, height=3.8)
     minima = tables.laws["isoflop_minima"]
     if not minima:

@@ -1,13 +1,11 @@
 """Held-out bits per byte against tokens, one line a size; replicas as faint lines of the same style."""
 
-from typing import Any
-
 from matplotlib.figure import Figure
 
 from scalinglab.figures.style import Tables, new_figure, size_style, tokens_axis
 
 
-def draw(tables: Tables, options: dict[str, Any]) -> Figure:
+def draw(tables: Tables) -> Figure:
     figure, (axis,) = new_figure(1, width=5.2, height=3.8)
     styles = size_style(tables.cells["width"].tolist())
     for size, trunk in sorted(tables.cells.groupby("size"), key=lambda pair: -int(pair[1]["width"].iloc[0])):

@@ -1,7 +1,5 @@
 """A specification curve (Simonsohn et al. 2020): every choice of analysis, sorted by the exponent that it gives."""
 
-from typing import Any
-
 from matplotlib.figure import Figure
 
 from scalinglab.figures.style import Tables, new_figure
@@ -10,7 +8,7 @@ from scalinglab.laws.analysis import MAIN, SURFACE
 COLOURS = {"matmul": "#1b9e77", "total": "#7570b3", "non_embedding": "#d95f02"}
 
 
-def draw(tables: Tables, options: dict[str, Any]) -> Figure:
+def draw(tables: Tables) -> Figure:
     table = tables.universes.dropna(subset="exponent_n").sort_values("exponent_n", ignore_index=True)
     figure, (top, bottom) = new_figure(1, width=8.0, height=3.2, rows=2)
     if table.empty:

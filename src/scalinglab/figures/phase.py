@@ -1,13 +1,11 @@
 """Where each skill is had, over sizes and budgets: from the optimum without examples (0) to the Bayes optimum (1)."""
 
-from typing import Any
-
 from matplotlib.figure import Figure
 
 from scalinglab.figures.style import SKILL_TITLES, Tables, first_seed, new_figure, no_skills
 
 
-def draw(tables: Tables, options: dict[str, Any]) -> Figure:
+def draw(tables: Tables) -> Figure:
     exact = first_seed(tables.exact)
     exact = exact[exact["length"] == exact["length"].min()]
     skills = list(dict.fromkeys(exact["skill"]))

@@ -1,14 +1,12 @@
 """In-context accuracy against the number of examples: each size at its largest budget, with chance and Bayes."""
 
-from typing import Any
-
 from matplotlib.figure import Figure
 
 from scalinglab.emergence.wilson import wilson
 from scalinglab.figures.style import SKILL_TITLES, Tables, first_seed, new_figure, no_skills, size_style
 
 
-def draw(tables: Tables, options: dict[str, Any]) -> Figure:
+def draw(tables: Tables) -> Figure:
     shots = first_seed(tables.shots).merge(tables.cells[["size", "budget", "width", "tokens"]], on=["size", "budget"])
     shots = shots[shots["tokens"] == shots["tokens"].max()]
     skills = list(dict.fromkeys(shots["skill"]))

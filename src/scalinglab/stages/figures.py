@@ -13,7 +13,7 @@ from scalinglab.paths import Paths
 def run(study: Study, figure: str) -> None:
     if figure not in FIGURES:
         raise UserError(f"unknown figure {figure!r}; known: {', '.join(FIGURES)}")
-    paths, options = Paths(study.study), study.figures.get(figure, {})
+    paths = Paths(study.study)
     tables = Tables(
         cells=pd.read_csv(paths.cells),
         shots=pd.read_csv(paths.of("table", "shots.csv")),
@@ -23,4 +23,4 @@ def run(study: Study, figure: str) -> None:
         universes=pd.read_csv(paths.of("multiverse", "universes.csv")),
         laws=read_json(paths.of("laws", "laws.json")),
     )
-    save(FIGURES[figure](tables, options), paths.of("figures", f"{figure}.png"), int(options.get("dpi", 140)))
+    save(FIGURES[figure](tables), paths.of("figures", f"{figure}.png"), study.figures[figure].dpi)

@@ -39,7 +39,10 @@ def at_revision(path: str, revision: str) -> str:
     """A file as it is at a git revision. Raises UserError where it is not there."""
     done = subprocess.run(["git", "show", f"{revision}:{path}"], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise UserError(f"{path} is not in git at {revision}: {done.stderr.strip()}; choose another --against")
+        raise UserError(
+            f"{path} is not in git at {revision}: {done.stderr.strip()}; only the default study is published: "
+            "scalinglab use laptop, or choose another --against"
+        )
     return done.stdout
 
 
