@@ -121,8 +121,8 @@ def block() -> str:
             for row in speed
         ),
         "",
-        "`scalinglab replicate` repeats published analyses with the same code: Epoch AI's refit of Chinchilla (Besiroglu et "
-        "al. 2024) and the exponents of Pearce & Song (2024).",
+        "`scalinglab replicate` repeats published analyses with the same code: Epoch AI's refit of Chinchilla "
+        "(Besiroglu et al. 2024) and the exponents of Pearce & Song (2024).",
         "",
         *replicate_lines(),
         "",

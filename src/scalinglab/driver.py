@@ -152,8 +152,8 @@ def _stages() -> list[Stage]:
 def _drop(names: set[str]) -> None:
     """Remove outputs that `dvc repro` made since Snakemake last knew of them, and that are stale now.
 
-    Snakemake remembers what it made itself; parameters that were changed for `dvc repro` and changed back agree with that
-    memory, and the files in between would be taken for its own.
+    Snakemake remembers what it made itself. Parameters that were changed for `dvc repro` and changed back agree with
+    that memory, and the files made in between would be taken for its own.
     """
     for out in (Path(out) for stage in _stages() if stage.name in names for out in stage.outs):
         out.unlink(missing_ok=True)
