@@ -16,6 +16,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 
 from scalinglab import pipeline
+from scalinglab.figures import FIGURES
 from tests.conftest import copy_repository
 
 pytestmark = pytest.mark.pipeline
@@ -112,7 +113,7 @@ def test_first_run_makes_everything_and_is_recorded(repository: Repository) -> N
     results = repository.results()
     for name in ("table/cells.csv", "laws/laws.json", "emergence/emergence.json", "report/report.html"):
         assert results[name]
-    assert sum(name.startswith("figures/") for name in results) == 6
+    assert sum(name.startswith("figures/") for name in results) == len(FIGURES)
     assert all(results[name].startswith(b"\x89PNG") for name in results if name.startswith("figures/"))
     log = (repository.root / "logs/smoke/trunk-d8-80k.log").read_text()
     assert re.search(r"tokens  loss \d\.\d+  [\d,]+ tokens/s  \d+ s left", log)
