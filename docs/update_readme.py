@@ -34,22 +34,28 @@ def laws_lines(laws: dict[str, Any]) -> list[str]:
     same = universes[universes["counting"] == "matmul"]["exponent_n"]
     everything = universes["exponent_n"]
     score, without = laws["forecast"], laws["conventions"]["non_embedding"]
-    verdict = (
-        "identified" if main["verdict"]["identified"] else "not identified: " + "; ".join(main["verdict"]["reasons"])
+    forms, best = main["forms"], main["best_form"]
+    others = ", ".join(
+        f"{name.replace('_', ' ')} {100 * score[f'{name}_mean_relative_error']:.1f} %"
+        for name in ("kaplan", "additive", "log_linear", "nearest_run")
     )
+    reasons = "; ".join(forms[best]["verdict"]["reasons"])
+    verdict = "identified" if forms[best]["verdict"]["identified"] else f"not identified: {reasons}"
     return [
         f"* {len(inside)} of {len(laws['isoflop_minima'])} iso-FLOP minima lie inside the grid. N_opt ~ C^a with a = "
         + ", ".join(f"{value:.2f} {_interval(main, name)} ({name})" for name, value in main["exponents"].items())
         + ", 95 % intervals from whole trunks.",
         f"* Counted without embedding, as Kaplan et al. did, a = {without['exponents']['iso-FLOP']:.2f} "
         f"{_interval(without, 'iso-FLOP')} (iso-FLOP): the gap between Kaplan and Chinchilla, on our own grid.",
-        f"* Verdict on the parametric surface: {verdict}. {len(universes)} analyses give {everything.min():.2f} to "
+        f"* Of two forms with five parameters each, the additive one (Chinchilla's) leaves "
+        f"{100 * forms['additive']['rms_relative_error']:.1f} % root mean square error, Kaplan's (L = (A / N^alpha + "
+        f"B / D^beta)^gamma) {100 * forms['kaplan']['rms_relative_error']:.1f} %, beside "
+        f"{100 * laws['seed_noise']:.1f} % between seeds. Verdict on the better one: {verdict}.",
+        f"* {len(universes)} analyses give {everything.min():.2f} to "
         f"{everything.max():.2f}; those with one counting {same.min():.2f} to {same.max():.2f}.",
         f"* Sealed forecast: {score['cells']} cells of the largest budgets, forecast before they were evaluated, with "
-        f"{100 * score['forecast_mean_relative_error']:.1f} % mean error (nearest run "
-        f"{100 * score['nearest_run_mean_relative_error']:.1f} %, log-linear "
-        f"{100 * score['log_linear_mean_relative_error']:.1f} %); {100 * score['coverage_95']:.0f} % inside their "
-        "95 % intervals.",
+        f"{100 * score['forecast_mean_relative_error']:.1f} % mean error by the form that the known cells chose "
+        f"({score['form']}); {others}. {100 * score['coverage_95']:.0f} % lie in their 95 % intervals.",
     ]
 
 

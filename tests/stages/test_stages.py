@@ -94,7 +94,7 @@ def test_a_diverged_run_is_recorded_and_the_dag_goes_on(tiny_study: Study) -> No
     assert fitted["forecast"] == {}
     page = paths.of("report", "report.html").read_text()
     assert "4 cells, 2 diverged" in page
-    assert "matmul: not identified: 2 cells for 5 parameters" in page
+    assert "no fit: a fit of 5 parameters needs more than 2 cells" in page
 
 
 def test_a_killed_segment_continues_and_ends_bitwise_the_same(

@@ -10,7 +10,7 @@ from scalinglab.figures.style import Tables, new_figure
 from scalinglab.laws import counting
 
 LABELS = {"non_embedding": "without\nembedding", "matmul": "in matrix\nproducts", "total": "all"}
-ESTIMATORS = {"Huber": ("o", -0.1), "iso-FLOP": ("s", 0.1)}
+ESTIMATORS = {"additive surface": ("o", -0.15), "kaplan surface": ("^", 0.0), "iso-FLOP": ("s", 0.15)}
 
 
 def draw(tables: Tables) -> Figure:

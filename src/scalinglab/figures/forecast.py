@@ -5,7 +5,12 @@ from matplotlib.figure import Figure
 
 from scalinglab.figures.style import Tables, new_figure, size_style
 
-BASELINES = {"forecast": "surface", "log_linear": "log-linear", "nearest_run": "nearest run"}
+BARS = {
+    "kaplan": "Kaplan's\nform",
+    "additive": "additive\nform",
+    "log_linear": "log-linear",
+    "nearest_run": "nearest\nrun",
+}
 
 
 def draw(tables: Tables) -> Figure:
@@ -24,16 +29,17 @@ def draw(tables: Tables) -> Figure:
     left.set_xlabel("measured loss (nats a token)")
     left.set_ylabel("forecast (95 % prediction interval)")
     left.set_title(
-        f"{score['cells']} sealed cells, {100 * score['coverage_95']:.0f} % within their interval", fontsize=9
+        f"{score['cells']} sealed cells, {score['form']} form: {100 * score['coverage_95']:.0f} % in their interval",
+        fontsize=9,
     )
     left.legend(fontsize=7)
-    names = [name for name in BASELINES if f"{name}_mean_relative_error" in score]
+    names = [name for name in BARS if f"{name}_mean_relative_error" in score]
     for shift, (kind, colour) in enumerate((("mean", "#1b9e77"), ("largest", "#d95f02"))):
         values = [100 * score[f"{name}_{kind}_relative_error"] for name in names]
         bars = right.bar(np.arange(len(names)) + 0.4 * shift - 0.2, values, width=0.38, color=colour, label=kind)
         right.bar_label(bars, fmt="%.1f", fontsize=7)
-    right.set_xticks(range(len(names)), [BASELINES[name] for name in names])
+    right.set_xticks(range(len(names)), [BARS[name] for name in names])
     right.set_ylabel("relative error (%)")
-    right.set_title("Forecast against two baselines", fontsize=9)
+    right.set_title("Both forms against two baselines", fontsize=9)
     right.legend(fontsize=8)
     return figure

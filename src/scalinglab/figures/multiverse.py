@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from scalinglab.figures.style import Tables, new_figure
-from scalinglab.laws.analysis import MAIN, SURFACE
+from scalinglab.laws.analysis import MAIN, surface_name
 
 COLOURS = {"matmul": "#1b9e77", "total": "#7570b3", "non_embedding": "#d95f02"}
 
@@ -18,10 +18,10 @@ def draw(tables: Tables) -> Figure:
         here = table[table["counting"] == counting]
         top.plot(here.index, here["exponent_n"], ".", color=colour, label=f"counting: {counting}")
     main = tables.laws["conventions"][MAIN]
-    interval = main["intervals_95"].get(f"exponent {SURFACE}")
+    interval = main["intervals_95"].get(f"exponent {surface_name('additive')}")
     if interval:
         top.axhspan(*interval, color="grey", alpha=0.15, linewidth=0,
-                    label="95 % interval of one choice (Huber 1e-3, matmul)")  # fmt: skip
+                    label="95 % interval of one choice (additive, Huber 1e-3, matmul)")  # fmt: skip
     same = table[table["counting"] == MAIN]["exponent_n"]
     top.set_ylabel("exponent a of N_opt ~ C^a")
     top.set_xticks([])

@@ -14,11 +14,17 @@ def checklist(
 ) -> list[tuple[str, str]]:
     """(question, answer) of each point."""
     main, training = laws["conventions"][MAIN], study.training
+    best = main["best_form"]
+    search = main["forms"][best] if best else None
     repeated = sorted({width_of(size) for size in study.grid.sizes if "s" in size})
     answered = universes.dropna(subset="exponent_n")
     widths = sorted(cells["width"].unique())
     return [
-        ("Form", "L(N, D) = E + A / N^alpha + B / D^beta; N_opt ~ C^a also from iso-FLOP lines and the envelope"),
+        (
+            "Form",
+            "additive, L = E + A / N^alpha + B / D^beta, and Kaplan's, L = (A / N^alpha + B / D^beta)^gamma; "
+            f"{best or 'neither'} fits better; N_opt ~ C^a also from iso-FLOP lines and the envelope",
+        ),
         (
             "Counting",
             "N: parameters in matrix products (head yes, embedding no); C: exact training FLOPs of those products and "
@@ -42,18 +48,18 @@ def checklist(
         ),
         (
             "Fit objective",
-            f"Huber loss of ln L, delta {study.laws.huber_delta:g}, summed; {main['cells']} cells; ended at "
-            + ("no fit" if main["search"] is None else f"{main['search']['objective']:.4g}"),
+            f"Huber loss of ln L, delta {study.laws.huber_delta:g}, summed over {main['cells']} cells; better form's: "
+            + ("no fit" if search is None else f"{search['objective']:.4g}"),
         ),
         (
             "Initialisation",
             f"{len(STARTS):,} starts screened, {FOLLOWED} followed; "
             + (
                 "no fit"
-                if main["search"] is None
-                else f"{100 * main['search']['agreeing']:.0f} % of these ended at the best, gradient "
-                f"{main['search']['gradient']:.0e} of the objective a unit, at the edge: "
-                f"{', '.join(main['search']['at_bounds']) or 'nothing'}"
+                if search is None
+                else f"{100 * search['agreeing']:.0f} % of these the better form ended at the best, gradient "
+                f"{search['gradient']:.0e} of the objective a unit, at the edge: "
+                f"{', '.join(search['at_bounds']) or 'nothing'}"
             ),
         ),
         ("Validation", _validation(laws)),

@@ -27,6 +27,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "Huber 1e-2": surface_exponent("huber", 1e-2),
     "least absolute": surface_exponent("lad"),
     "least squares": surface_exponent("squared"),
+    "Kaplan's form": lambda data: parametric.fit(data, form="kaplan").surface.exponent_n,
     "variable projection": lambda data: varpro.fit(data).exponent_n,
 }
 

@@ -42,13 +42,13 @@ def from_dict(values: dict[str, Any]) -> Forecast:
     )
 
 
-def forecast(data: Points, delta: float, resamples: int, seed: int) -> Forecast:
+def forecast(data: Points, delta: float, resamples: int, seed: int, form: str = "additive") -> Forecast:
     """Fit what will be sealed. Raises UserError where the points cannot carry a surface."""
-    surface = parametric.fit(data, "huber", delta).surface
+    surface = parametric.fit(data, "huber", delta, form=form).surface
     start = [parametric.start_of(surface)]
 
     def refit(drawn: Points) -> dict[str, float]:
-        values = parametric.fit(drawn, "huber", delta, start).surface.as_dict()
+        values = parametric.fit(drawn, "huber", delta, start, form).surface.as_dict()
         return {name: value for name, value in values.items() if name != "exponent_n"}
 
     table = bootstrap.resamples(data, refit, resamples, seed)
@@ -63,6 +63,11 @@ def forecast(data: Points, delta: float, resamples: int, seed: int) -> Forecast:
         tuple(float(r) for r in residuals),
         (float(a), float(b), float(c)),
     )
+
+
+def rms(sealed: Forecast) -> float:
+    """Root mean square residual of ln L on the cells that it was fitted to."""
+    return float(np.sqrt(np.mean(np.square(sealed.residuals))))
 
 
 def interval(sealed: Forecast, n: Array, d: Array, level: float = 0.95) -> tuple[Array, Array]:

@@ -1,5 +1,8 @@
 """Approach 3 of Hoffmann et al. (2022): the surface by a robust fit of ln L, over many screened starts.
 
+Of two forms (surface.py): `additive`, where size and tokens add to the loss apart, and `kaplan`, where they share a
+power.
+
 The losses and the solver are scipy's (`least_squares`, trust region within bounds, exact Jacobian). `huber` is the
 paper's; `squared` is least squares; `lad` is least absolute deviations, smooth within the last of LAD_SCALES.
 """
@@ -17,8 +20,13 @@ from scalinglab.laws.surface import Surface
 
 LOSSES = {"huber": "huber", "lad": "soft_l1", "squared": "linear"}
 LAD_SCALES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # residuals of ln L below which an absolute value is rounded off
-NAMES = ("ln A", "ln B", "ln E", "alpha", "beta")
-# Hoffmann et al. 2022, appendix D.4.
+# The third parameter is ln E of the additive form and ln gamma of Kaplan's.
+FORMS = {
+    "additive": ("ln A", "ln B", "ln E", "alpha", "beta"),
+    "kaplan": ("ln A", "ln B", "ln gamma", "alpha", "beta"),
+}
+PARAMETERS = 5
+# Hoffmann et al. 2022, appendix D.4; for the other form the third column is ln gamma.
 STARTS = np.array(
     list(
         itertools.product(
@@ -48,21 +56,27 @@ class Fit:
     agreeing: float
 
 
-def residuals(theta: Array, data: Points) -> Array:
-    """ln of the surface minus ln L, [cells]; theta is (ln A, ln B, ln E, alpha, beta)."""
-    return np.logaddexp.reduce(_terms(theta, data)) - np.log(data.loss)
+def residuals(theta: Array, data: Points, form: str = "additive") -> Array:
+    """ln of the surface minus ln L, [cells]; theta is named in FORMS."""
+    ln_a, ln_b, third, alpha, beta = theta
+    pair = np.logaddexp(ln_a - alpha * np.log(data.n), ln_b - beta * np.log(data.d))
+    predicted = np.logaddexp(pair, third) if form == "additive" else np.exp(third) * pair
+    return predicted - np.log(data.loss)
 
 
-def jacobian(theta: Array, data: Points) -> Array:
+def jacobian(theta: Array, data: Points, form: str = "additive") -> Array:
     """Derivatives of the residuals, [cells, 5]: each term's share of the loss, times its own slope."""
-    terms = _terms(theta, data)
-    share = np.exp(terms - np.logaddexp.reduce(terms))
-    return np.stack([*share, -share[0] * np.log(data.n), -share[1] * np.log(data.d)], axis=1)
-
-
-def _terms(theta: Array, data: Points) -> Array:
-    ln_a, ln_b, ln_e, alpha, beta = theta
-    return np.stack([ln_a - alpha * np.log(data.n), ln_b - beta * np.log(data.d), np.full(len(data), ln_e)])
+    ln_a, ln_b, third, alpha, beta = theta
+    size, tokens = ln_a - alpha * np.log(data.n), ln_b - beta * np.log(data.d)
+    pair = np.logaddexp(size, tokens)
+    if form == "additive":
+        outer = np.exp(pair - np.logaddexp(pair, third))
+        of_third = 1 - outer
+    else:
+        outer = np.full(len(data), np.exp(third))
+        of_third = outer * pair
+    of_size, of_tokens = outer * np.exp(size - pair), outer * np.exp(tokens - pair)
+    return np.stack([of_size, of_tokens, of_third, -of_size * np.log(data.n), -of_tokens * np.log(data.d)], axis=1)
 
 
 def total(residual: Array, loss: str, delta: float) -> Array:
@@ -75,45 +89,56 @@ def total(residual: Array, loss: str, delta: float) -> Array:
     return np.where(size <= delta, 0.5 * size**2, delta * (size - 0.5 * delta)).sum(axis=-1)
 
 
-def fit(data: Points, loss: str = "huber", delta: float = 1e-3, starts: Sequence[Array] | None = None) -> Fit:
+def fit(
+    data: Points,
+    loss: str = "huber",
+    delta: float = 1e-3,
+    starts: Sequence[Array] | None = None,
+    form: str = "additive",
+) -> Fit:
     """The best surface over many starts; `starts` replaces the screened ones, as a resample does with its parent.
 
     Raises UserError where there are no more cells than parameters.
     """
-    if len(data) <= len(NAMES):
-        raise UserError(f"a fit of {len(NAMES)} parameters needs more than {len(data)} cells; widen the grid")
+    if len(data) <= PARAMETERS:
+        raise UserError(f"a fit of {PARAMETERS} parameters needs more than {len(data)} cells; widen the grid")
     stages = _stages(loss, delta)
     if starts is None:
-        starts = screened(data, loss, delta)
+        starts = screened(data, loss, delta, form)
     else:  # near the optimum already: no detour
         stages = stages[-1:]
-    ends = [_descend(np.clip(start, LOW + 1e-9, HIGH - 1e-9), data, stages) for start in starts]
+    ends = [_descend(np.clip(start, LOW + 1e-9, HIGH - 1e-9), data, stages, form) for start in starts]
     values = np.array([total(end.fun, loss, delta) for end in ends])
     best = ends[int(values.argmin())]
     value = float(values.min())
     slopes = best.grad if loss != "lad" else best.grad / LAD_SCALES[-1]
-    ln_a, ln_b, ln_e, alpha, beta = (float(x) for x in best.x)
     return Fit(
-        Surface(E=float(np.exp(ln_e)), A=float(np.exp(ln_a)), B=float(np.exp(ln_b)), alpha=alpha, beta=beta),
+        surface_of(best.x, form),
         objective=value,
         gradient=float(np.abs(slopes[best.active_mask == 0]).max(initial=0.0) / max(value, 1e-300)),
-        at_bounds=tuple(name for name, hit in zip(NAMES, best.active_mask, strict=True) if hit),
+        at_bounds=tuple(name for name, hit in zip(FORMS[form], best.active_mask, strict=True) if hit),
         agreeing=float(np.mean(values <= value * (1 + 1e-6) + 1e-12)),
     )
 
 
-def screened(data: Points, loss: str, delta: float) -> list[Array]:
+def screened(data: Points, loss: str, delta: float, form: str) -> list[Array]:
     """The starts of the paper's grid with the lowest objective."""
-    ln_a, ln_b, ln_e, alpha, beta = STARTS.T[:, :, None]
-    top = np.logaddexp(ln_a - alpha * np.log(data.n), ln_b - beta * np.log(data.d))
-    values = total(np.logaddexp(top, ln_e) - np.log(data.loss), loss, delta)
+    values = total(residuals(STARTS.T[:, :, None], data, form), loss, delta)
     return list(STARTS[np.argsort(values, kind="stable")[:FOLLOWED]])
+
+
+def surface_of(theta: Array, form: str) -> Surface:
+    """The surface of some parameters."""
+    a, b, third = (float(np.exp(x)) for x in theta[:3])
+    alpha, beta = (float(x) for x in theta[3:])
+    return Surface(third, a, b, alpha, beta) if form == "additive" else Surface(0.0, a, b, alpha, beta, third)
 
 
 def start_of(surface: Surface) -> Array:
     """A surface as a starting point: a resample's optimum is near the whole sample's."""
-    a, b, e = (max(x, 1e-12) for x in (surface.A, surface.B, surface.E))
-    return np.array([np.log(a), np.log(b), np.log(e), surface.alpha, surface.beta])
+    third = surface.E if surface.form == "additive" else surface.gamma
+    a, b, c = (max(x, 1e-12) for x in (surface.A, surface.B, third))
+    return np.array([np.log(a), np.log(b), np.log(c), surface.alpha, surface.beta])
 
 
 def _stages(loss: str, delta: float) -> list[tuple[str, float]]:
@@ -125,7 +150,7 @@ def _stages(loss: str, delta: float) -> list[tuple[str, float]]:
     return [("linear", 1.0), *((LOSSES[loss], scale) for scale in sharpness)]
 
 
-def _descend(start: Array, data: Points, stages: list[tuple[str, float]]) -> OptimizeResult:
+def _descend(start: Array, data: Points, stages: list[tuple[str, float]], form: str) -> OptimizeResult:
     """From a start to an optimum, through the stages."""
     for kind, scale in stages:
         end = least_squares(
@@ -140,7 +165,7 @@ def _descend(start: Array, data: Points, stages: list[tuple[str, float]]) -> Opt
             xtol=TOLERANCE,
             gtol=TOLERANCE,
             max_nfev=500,
-            args=(data,),
+            args=(data, form),
         )
         start = end.x
     return end

@@ -42,7 +42,7 @@ def plan(data: Points, fit: Fit, flops: float, delta: float, resamples: int, see
     start = [parametric.start_of(fit.surface)]
 
     def optimum_of(drawn: Points) -> dict[str, float]:
-        best = parametric.fit(drawn, "huber", delta, start).surface.optimum(flops)
+        best = parametric.fit(drawn, "huber", delta, start, fit.surface.form).surface.optimum(flops)
         return {"n": best.n, "d": best.d, "loss": best.loss}
 
     best = fit.surface.optimum(flops)
@@ -75,8 +75,8 @@ def next_run(data: Points, surface: Surface, flops: float, most: float) -> NextR
     and a run whose residual has the gradient j adds j j' to the information F, in units of the residual variance.
     """
     theta = parametric.start_of(surface)
-    information = _information(parametric.jacobian(theta, data))
-    v = _gradient_of_size(theta, flops)
+    information = _information(parametric.jacobian(theta, data, surface.form))
+    v = _gradient_of_size(surface, flops)
     before = v @ np.linalg.solve(information, v)
     candidates = [
         (n, c / (FLOPS_PER_PARAMETER * n), c)
@@ -86,7 +86,7 @@ def next_run(data: Points, surface: Surface, flops: float, most: float) -> NextR
     shrunk = []
     for n, d, _ in candidates:
         one = points(np.array([n]), np.array([d]), np.ones(1))
-        row = parametric.jacobian(theta, one)[0]
+        row = parametric.jacobian(theta, one, surface.form)[0]
         shrunk.append(float(np.sqrt(v @ np.linalg.solve(information + np.outer(row, row), v) / before)))
     n, d, c = candidates[int(np.argmin(shrunk))]
     return NextRun(float(n), float(d), float(c), min(shrunk))
@@ -98,12 +98,11 @@ def _information(rows: Array) -> Array:
     return information + 1e-12 * np.trace(information) * np.eye(len(information))
 
 
-def _gradient_of_size(theta: Array, flops: float) -> Array:
+def _gradient_of_size(surface: Surface, flops: float) -> Array:
     """d ln N_opt(C) / d theta, by central differences."""
 
     def ln_size(x: Array) -> float:
-        a, b, e = np.exp(x[:3])
-        return float(np.log(Surface(E=e, A=a, B=b, alpha=x[3], beta=x[4]).optimum(flops).n))
+        return float(np.log(parametric.surface_of(x, surface.form).optimum(flops).n))
 
-    step = 1e-5
+    theta, step = parametric.start_of(surface), 1e-5
     return np.array([(ln_size(theta + step * unit) - ln_size(theta - step * unit)) / (2 * step) for unit in np.eye(5)])

@@ -1,4 +1,8 @@
-"""L(N, D) = E + A / N^alpha + B / D^beta (Hoffmann et al. 2022, eq. 2), and the compute-optimal run on it."""
+"""L(N, D) = E + (A / N^alpha + B / D^beta)^gamma, and the compute-optimal run on it.
+
+`additive` has gamma = 1 (Hoffmann et al. 2022, eq. 2); `kaplan` has E = 0 (Kaplan et al. 2020, eq. 1.5, whose alpha_N
+is gamma alpha here, and alpha_D gamma beta). Both have five parameters.
+"""
 
 from dataclasses import asdict, dataclass
 
@@ -27,13 +31,19 @@ class Surface:
     B: float
     alpha: float
     beta: float
+    gamma: float = 1.0
 
     def loss(self, n: Array, d: Array) -> Array:
-        return self.E + self.A * n**-self.alpha + self.B * d**-self.beta
+        return self.E + (self.A * n**-self.alpha + self.B * d**-self.beta) ** self.gamma
+
+    @property
+    def form(self) -> str:
+        """The name of its form in parametric.FORMS."""
+        return "additive" if self.gamma == 1 else "kaplan"
 
     @property
     def exponent_n(self) -> float:
-        """a of N_opt ~ C^a for C = 6 N D: beta / (alpha + beta) (Hoffmann et al. 2022, eq. 4)."""
+        """a of N_opt ~ C^a for C = 6 N D: beta / (alpha + beta) (Hoffmann et al. 2022, eq. 4), whatever gamma."""
         return self.beta / (self.alpha + self.beta)
 
     def optimum(self, flops: float) -> Optimum:

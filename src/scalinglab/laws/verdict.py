@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scalinglab.laws.parametric import NAMES, Fit
+from scalinglab.laws.parametric import PARAMETERS, Fit
 from scalinglab.laws.points import Points
 
 GRADIENT = 1e-3  # share of the objective a unit of parameter
@@ -24,8 +24,8 @@ class Verdict:
 def of_design(data: Points) -> tuple[str, ...]:
     """What the cells' places alone rule out, before any fit."""
     reasons = []
-    if len(data) <= len(NAMES):
-        reasons.append(f"{len(data)} cells for {len(NAMES)} parameters")
+    if len(data) <= PARAMETERS:
+        reasons.append(f"{len(data)} cells for {PARAMETERS} parameters")
     for name, values in (("sizes", data.n), ("token budgets", data.d)):
         if len(np.unique(values)) < 3:
             reasons.append(f"{len(np.unique(values))} {name}: a power law and a constant need three")

@@ -9,6 +9,7 @@ from scalinglab.config import Study
 from scalinglab.errors import UserError
 from scalinglab.files import digest, read_json, write_json
 from scalinglab.laws import extrapolation
+from scalinglab.laws.parametric import FORMS
 from scalinglab.laws.points import of_cells
 from scalinglab.paths import Paths
 
@@ -21,11 +22,17 @@ def run(study: Study) -> None:
     cells = pd.DataFrame(
         read_json(paths.evaluation(OPEN, size, budget)) for budget in budgets for size in study.grid.sizes
     )
-    sealed, reason = None, None
+    sealed, reason = {}, None
     try:
         data = of_cells(cells, "matmul")
-        sealed = extrapolation.forecast(data, options.huber_delta, options.bootstrap, study.seed).as_dict()
+        for form in FORMS:
+            sealed[form] = extrapolation.forecast(data, options.huber_delta, options.bootstrap, study.seed, form)
     except UserError as error:  # too few cells: the study's other results stand without a forecast
-        reason = str(error)
-    report = {"forecast": sealed, "no_forecast_because": reason}
+        sealed, reason = {}, str(error)
+    report = {
+        "forms": {form: one.as_dict() for form, one in sealed.items()},
+        # Also sealed: which form the known cells speak for.
+        "chosen": min(sealed, key=lambda form: extrapolation.rms(sealed[form])) if sealed else None,
+        "no_forecast_because": reason,
+    }
     write_json(paths.of("forecast", "report.json"), {**report, "digest": digest(report)})

@@ -1,5 +1,7 @@
 """laws: every estimator of the study's scaling laws under every counting, with intervals and a verdict."""
 
+from typing import Any
+
 import pandas as pd
 
 from scalinglab.config import Study
@@ -37,7 +39,7 @@ def run(study: Study) -> None:
     write_json(paths.of("laws", "metrics.json"), {**summary(conventions), **score})
 
 
-def forecast_scored(paths: Paths, cells: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float]]:
+def forecast_scored(paths: Paths, cells: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Each sealed cell beside its forecast, and the score; empty where there was nothing to forecast from.
 
     Raises UserError where the forecast is not the one that the cells were evaluated after.
@@ -49,9 +51,16 @@ def forecast_scored(paths: Paths, cells: pd.DataFrame) -> tuple[pd.DataFrame, di
         raise UserError(f"{paths.of('forecast', 'report.json')} is not what the cells were sealed with; delete it")
     columns = ["size", "budget", "width", "tokens", "flops", "val/loss"]
     table = cells.loc[sealed, columns].assign(predicted=float("nan"), low=float("nan"), high=float("nan"))
-    if report["forecast"] is None or not sealed.any():
+    if report["chosen"] is None or not sealed.any():
         return table.iloc[:0], {}
-    forecast, held = extrapolation.from_dict(report["forecast"]), of_cells(cells[sealed], "matmul")
-    table["predicted"] = forecast.surface.loss(held.n, held.d)
-    table["low"], table["high"] = extrapolation.interval(forecast, held.n, held.d)
-    return table, extrapolation.score(forecast, of_cells(cells[~sealed], "matmul"), held)
+    held, known = of_cells(cells[sealed], "matmul"), of_cells(cells[~sealed], "matmul")
+    forecasts = {form: extrapolation.from_dict(values) for form, values in report["forms"].items()}
+    chosen = forecasts[report["chosen"]]
+    table["predicted"] = chosen.surface.loss(held.n, held.d)
+    table["low"], table["high"] = extrapolation.interval(chosen, held.n, held.d)
+    score = {"form": report["chosen"], **extrapolation.score(chosen, known, held)}
+    for form, forecast in forecasts.items():
+        other = extrapolation.score(forecast, known, held)
+        for kind in ("mean", "largest"):
+            score[f"{form}_{kind}_relative_error"] = other[f"forecast_{kind}_relative_error"]
+    return table, score

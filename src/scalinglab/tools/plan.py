@@ -69,7 +69,8 @@ def run(arguments: argparse.Namespace) -> None:
         data = of_cells(pd.read_csv(Paths(config.load().study).cells), "matmul")
     if arguments.drop_highest:
         data = data.take(data.loss.argsort()[: len(data) - arguments.drop_highest])
-    fit = parametric.fit(data, "huber", HUBER_DELTA)
+    fits = [parametric.fit(data, "huber", HUBER_DELTA, form=form) for form in parametric.FORMS]
+    fit = min(fits, key=lambda fit: verdict.rms_error(data, fit))
     next_flops = arguments.next_flops or float(data.c.max())
     show(data, fit, plan(data, fit, flops, HUBER_DELTA, arguments.resamples, 0, next_flops))
 
@@ -101,5 +102,7 @@ def show(data: Points, fit: parametric.Fit, planned: Plan) -> None:
     )
     if planned.beyond > 1:
         console.print(f"this is {planned.beyond:,.3g} times the largest run in the data: an extrapolation")
+    error = 100 * verdict.rms_error(data, fit)
+    console.print(f"by the {fit.surface.form} form, which leaves {error:.2f} % root mean square error, the less of two")
     judged = verdict.judge(data, fit, None, None)
     console.print("verdict: " + ("identified" if judged.identified else "not identified: " + "; ".join(judged.reasons)))
