@@ -48,6 +48,15 @@ def test_designs_that_identify_nothing(exact: Points, choose, reason: str) -> No
     assert any(reason in given for given in judged.reasons)
 
 
+def test_a_wide_or_missing_interval_identifies_nothing() -> None:
+    trunks = grid(noise=0.03, seed=5, sizes=3, budgets=3)
+    rough = points(trunks.n, trunks.d, trunks.loss)  # each cell a trunk of its own
+    fit = parametric.fit(rough)
+    made = planning.plan(rough, fit, 1e21, 1e-3, 60, 0, 1e20)
+    assert any("wide" in reason for reason in verdict.judge(rough, fit, made.intervals["exponent_n"], None).reasons)
+    assert "no interval" in verdict.judge(rough, fit, None, None).reasons[-1]
+
+
 def test_one_isoflop_line_identifies_nothing() -> None:
     n = np.geomspace(1e6, 1e9, 12)
     d = 1e17 / (6 * n)

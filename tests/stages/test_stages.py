@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scalinglab.config import Study
+from scalinglab.config import Segment, Study
 from scalinglab.errors import UserError
 from scalinglab.figures import FIGURES
-from scalinglab.files import read_json
+from scalinglab.files import read_json, write_json
 from scalinglab.model.weights import load_tensors
 from scalinglab.paths import Paths
 from scalinglab.stages import (
@@ -148,3 +148,25 @@ def test_a_budget_beyond_the_mixture_is_refused(tiny_study: Study) -> None:
     trunk.run(study, "d8", "init", "4k")
     with pytest.raises(UserError, match=r"trunk-d8-900k: budget needs .* tokens, but the mixture holds"):
         trunk.run(study, "d8", "4k", "900k")
+
+
+def test_the_seal_is_checked_and_scored(tiny_study: Study) -> None:
+    grid = dataclasses.replace(
+        tiny_study.grid,
+        sizes=("d16", "d12", "d8"),
+        budgets=("4k", "8k", "40k"),
+        segments=(
+            Segment("init", "4k", "tokenizer"),
+            Segment("4k", "8k", "tokenizer"),
+            Segment("8k", "40k", "forecast"),
+        ),
+    )
+    study = dataclasses.replace(tiny_study, grid=grid)
+    cells = run_all(study)
+    paths = Paths(study.study)
+    assert cells[cells["forecast"].notna()]["budget"].unique().tolist() == ["40k"]
+    report = read_json(paths.of("forecast", "report.json"))
+    assert report["no_forecast_because"] is None or "needs more than" in report["no_forecast_because"]
+    write_json(paths.of("forecast", "report.json"), {**report, "chosen": "another"})
+    with pytest.raises(UserError, match="is not what the cells were sealed with"):
+        laws.run(study)

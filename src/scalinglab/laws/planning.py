@@ -25,7 +25,8 @@ class NextRun:
 class Plan:
     """The optimum for a compute budget with 95 % intervals, and the loss at half and double the optimal size.
 
-    compute_wasted: by size factor, the share of the budget that a run of optimal size would save at the same loss.
+    intervals: of n, d, loss and exponent_n. compute_wasted: by size factor, the share of the budget that a run of
+    optimal size would save at the same loss.
     """
 
     flops: float
@@ -42,8 +43,9 @@ def plan(data: Points, fit: Fit, flops: float, delta: float, resamples: int, see
     start = [parametric.start_of(fit.surface)]
 
     def optimum_of(drawn: Points) -> dict[str, float]:
-        best = parametric.fit(drawn, "huber", delta, start, fit.surface.form).surface.optimum(flops)
-        return {"n": best.n, "d": best.d, "loss": best.loss}
+        surface = parametric.fit(drawn, "huber", delta, start, fit.surface.form).surface
+        best = surface.optimum(flops)
+        return {"n": best.n, "d": best.d, "loss": best.loss, "exponent_n": surface.exponent_n}
 
     best = fit.surface.optimum(flops)
     off = {factor: _loss_off(fit.surface, best, factor) for factor in (0.5, 2.0)}

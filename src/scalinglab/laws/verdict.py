@@ -47,7 +47,9 @@ def judge(data: Points, fit: Fit | None, interval: list[float] | None, seed_nois
                 f"the surface does not fit: {100 * error:.1f} % root mean square error, {error / seed_noise:.1f} times "
                 "the noise between seeds"
             )
-    if interval is not None and interval[1] - interval[0] > WIDE:
+    if interval is None:
+        reasons.append("its exponent has no interval: too few trunks to resample")
+    elif interval[1] - interval[0] > WIDE:
         reasons.append(f"the exponent's 95 % interval is {interval[1] - interval[0]:.2f} wide")
     return Verdict(fit is not None and not reasons, tuple(reasons))
 

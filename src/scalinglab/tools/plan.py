@@ -104,5 +104,5 @@ def show(data: Points, fit: parametric.Fit, planned: Plan) -> None:
         console.print(f"this is {planned.beyond:,.3g} times the largest run in the data: an extrapolation")
     error = 100 * verdict.rms_error(data, fit)
     console.print(f"by the {fit.surface.form} form, which leaves {error:.2f} % root mean square error, the less of two")
-    judged = verdict.judge(data, fit, None, None)
+    judged = verdict.judge(data, fit, planned.intervals.get("exponent_n"), None)
     console.print("verdict: " + ("identified" if judged.identified else "not identified: " + "; ".join(judged.reasons)))
