@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def prepare(arguments: Sequence[str] = ()) -> None:
     outs = [out for stage in _stages() if stage.name in news for out in stage.outs]
     if outs:
         _touch(outs)
-    files.write_json(KNOWN, {name: locked[name] for name in sorted(valid)})
+    _remember(valid, locked)
 
 
 def conclude() -> None:
@@ -65,7 +65,7 @@ def conclude() -> None:
     with cache.opened() as held:
         taken = take_receipts(held)
         valid, locked = held.valid(), held.locked()
-    files.write_json(KNOWN, {name: locked[name] for name in sorted(valid)})
+    _remember(valid, locked)
     if taken:
         print(f"recorded {len(taken)} stages in the DVC cache", file=sys.stderr)
 
@@ -147,6 +147,11 @@ def _note_origins(names: list[str], origin: str) -> None:
 
 def _stages() -> list[Stage]:
     return pipeline.stages_of(pipeline.load())
+
+
+def _remember(valid: Iterable[str], locked: dict[str, str]) -> None:
+    """Note which run Snakemake now knows each valid stage's outputs of."""
+    files.write_json(KNOWN, {name: locked[name] for name in sorted(valid)})
 
 
 def _drop(names: set[str]) -> None:

@@ -96,7 +96,7 @@ def test_intervals_take_whole_trunks_and_cover_the_truth() -> None:
 
 def test_a_forecast_never_sees_what_it_forecasts() -> None:
     data = grid(noise=0.002, seed=2)
-    known, held = extrapolation.split(data)
+    known, held = extrapolation.split(data, 0.25 * data.c.max())
     assert known.c.max() < 0.25 * data.c.max() <= held.c.min()
     sealed = extrapolation.forecast(known, 1e-3, 50, 0)
     assert extrapolation.from_dict(sealed.as_dict()) == sealed

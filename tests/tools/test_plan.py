@@ -63,5 +63,5 @@ def test_published_analyses_are_repeated() -> None:
     fit = parametric.fit(data)
     checks = [*replicate.checks_of_fit(fit), *replicate.checks_of_extrapolation(data), *replicate.checks_of_counting()]
     assert [check.name for check in checks if not check.passed] == []
-    known, held = data.take(data.c < 1e20), data.take(data.c >= 1e20)
+    known, held = extrapolation.split(data, 1e20)
     assert extrapolation.score(extrapolation.forecast(known, 1e-3, 0, 0), known, held)["cells"] == 104

@@ -13,9 +13,9 @@ WINDOW = 5.0  # factor in N around the lowest point that the wide parabola takes
 Estimator = Callable[[Points], float]
 
 
-def surface_exponent(loss: str, delta: float = 1e-3) -> Estimator:
-    """beta / (alpha + beta) of the parametric fit under one loss."""
-    return lambda data: parametric.fit(data, loss, delta).surface.exponent_n
+def surface_exponent(loss: str, delta: float = 1e-3, form: str = "additive") -> Estimator:
+    """beta / (alpha + beta) of the parametric fit of one form under one loss."""
+    return lambda data: parametric.fit(data, loss, delta, form=form).surface.exponent_n
 
 
 ESTIMATORS: dict[str, Estimator] = {
@@ -27,7 +27,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "Huber 1e-2": surface_exponent("huber", 1e-2),
     "least absolute": surface_exponent("lad"),
     "least squares": surface_exponent("squared"),
-    "Kaplan's form": lambda data: parametric.fit(data, form="kaplan").surface.exponent_n,
+    "Kaplan's form": surface_exponent("huber", form="kaplan"),
     "variable projection": lambda data: varpro.fit(data).exponent_n,
 }
 

@@ -9,8 +9,6 @@ from scalinglab.laws import bootstrap, parametric
 from scalinglab.laws.points import Array, Points
 from scalinglab.laws.surface import Surface
 
-SHARE = 0.25  # cells below this share of the largest compute are fitted, the others are forecast
-
 
 @dataclass(frozen=True)
 class Forecast:
@@ -48,8 +46,7 @@ def forecast(data: Points, delta: float, resamples: int, seed: int, form: str = 
     start = [parametric.start_of(surface)]
 
     def refit(drawn: Points) -> dict[str, float]:
-        values = parametric.fit(drawn, "huber", delta, start, form).surface.as_dict()
-        return {name: value for name, value in values.items() if name != "exponent_n"}
+        return asdict(parametric.fit(drawn, "huber", delta, start, form).surface)
 
     table = bootstrap.resamples(data, refit, resamples, seed)
     design = np.stack([np.ones(len(data)), np.log(data.n), np.log(data.d)], axis=1)
@@ -102,7 +99,7 @@ def score(sealed: Forecast, known: Points, held: Points) -> dict[str, Any]:
     }
 
 
-def split(data: Points, share: float = SHARE) -> tuple[Points, Points]:
-    """(below, rest): cells under a share of the largest compute, and the others."""
-    below = data.c < share * data.c.max()
+def split(data: Points, flops: float) -> tuple[Points, Points]:
+    """(below, rest): cells of less compute than that, and the others."""
+    below = data.c < flops
     return data.take(below), data.take(~below)

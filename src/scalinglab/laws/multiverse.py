@@ -8,7 +8,6 @@ import pandas as pd
 from scalinglab.laws.estimators import ESTIMATORS, estimate
 from scalinglab.laws.points import CONVENTIONS, Points, of_cells
 
-REFERENCE = {"estimator": "Huber 1e-3", "counting": "matmul", "dropped": "nothing"}
 # Which cells an analyst might leave out, and with what right.
 DROPS: dict[str, Callable[[Points], np.ndarray]] = {
     "nothing": lambda p: np.ones(len(p), dtype=bool),

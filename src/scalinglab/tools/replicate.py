@@ -87,10 +87,8 @@ def checks_of_errors(data: Points, fit: Fit, resamples: int) -> list[Check]:
 
 def checks_of_extrapolation(data: Points) -> list[Check]:
     """A fit of the runs below 1e20 FLOPs, on the larger ones."""
-    held = data.take(data.c >= HELD_ABOVE)
-    scored = extrapolation.score(
-        extrapolation.forecast(data.take(data.c < HELD_ABOVE), 1e-3, 0, 0), data.take(data.c < HELD_ABOVE), held
-    )
+    known, held = extrapolation.split(data, HELD_ABOVE)
+    scored = extrapolation.score(extrapolation.forecast(known, 1e-3, 0, 0), known, held)
     return [
         Check("larger runs", 104, scored["cells"], 0, False),
         Check("mean relative error", 0.0089, scored["forecast_mean_relative_error"], 5e-5, False),
