@@ -54,10 +54,14 @@ def test_laptop_grid_is_wide_enough() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("training.lrr", 1, "training.lrr: unknown key; did you mean 'lr'"),
+        ("training.epss", 1, "training.epss: unknown key; did you mean 'eps'"),
         ("studdy", "x", "studdy: unknown key; did you mean 'study'"),
-        ("training.lr", -1, "training.lr = -1"),
+        ("training.eps", -1, "training.eps = -1"),
         ("grid.sizes", [], "grid.sizes = []"),
+        ("tune.sizes", ["d48"], "tune.sizes: d48: heads of 32 do not divide the width 48"),
+        ("tune.rates", [0.1, 0.01, 0.2], "list rates in growing order"),
+        ("tune.rates", [0.1, 0.2], "a best rate between others takes three or more"),
+        ("tune.budget", "10k", "must end before the rate decays; take a larger budget"),
         ("grid.sizes", ["d48"], "heads of 32 do not divide the width 48"),
         ("grid.sizes", ["big"], "'big' is not a width"),
         ("grid.sizes", ["d64", "d64"], "repeats a label"),
@@ -86,17 +90,17 @@ def test_mistake_names_the_value(path: str, value: Any, message: str) -> None:
 
 def test_missing_key_says_where_to_find_it() -> None:
     whole = values()
-    del whole["training"]["lr"]
-    with pytest.raises(UserError, match=r"training\.lr: missing; copy the line from presets/laptop.yaml"):
+    del whole["training"]["eps"]
+    with pytest.raises(UserError, match=r"training\.eps: missing; copy the line from presets/laptop.yaml"):
         config.parse(whole)
 
 
 def test_a_mistyped_key_is_one_mistake() -> None:
     whole = values()
-    whole["training"]["lrr"] = whole["training"].pop("lr")
+    whole["training"]["epss"] = whole["training"].pop("eps")
     with pytest.raises(UserError) as caught:
         config.parse(whole)
-    assert str(caught.value) == "params.yaml: training.lrr: unknown key; did you mean 'lr'?"
+    assert str(caught.value) == "params.yaml: training.epss: unknown key; did you mean 'eps'?"
 
 
 def test_wrong_segments_error_prints_the_right_ones() -> None:

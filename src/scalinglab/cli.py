@@ -12,15 +12,18 @@ from scalinglab import config, receipts
 from scalinglab.errors import UserError
 
 STAGES = (
-    "download", "clean", "tokenizer", "encode", "init", "trunk", "anneal", "evaluate", "forecast", "shots", "table",
-    "laws", "multiverse", "emergence", "figures", "report",
+    "download", "clean", "tokenizer", "encode", "tune", "rates", "init", "trunk", "anneal", "evaluate", "forecast",
+    "shots", "table", "recipe", "ladder", "laws", "multiverse", "emergence", "figures", "report",
 )  # fmt: skip
 OPTIONS = {
+    "tune": ("size",),
     "init": ("size",),
     "trunk": ("size", "after", "to"),
     "anneal": ("size", "budget"),
     "evaluate": ("size", "budget", "after"),
     "shots": ("size", "budget"),
+    "recipe": ("seed", "recipe", "size"),
+    "ladder": ("seed",),
     "figures": ("figure",),
 }
 TOOLS = {

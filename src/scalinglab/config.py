@@ -128,9 +128,6 @@ class Model:
 @dataclass(frozen=True, config=STRICT)
 class Training:
     batch_tokens: PositiveInt
-    lr: PositiveFloat
-    lr_width: PositiveInt
-    lr_exponent: float
     schedule: Literal["wsd", "cosine"]
     warmup_tokens: Annotated[int, Field(ge=0)]
     anneal_share: Annotated[float, Field(gt=0, lt=1)]
@@ -139,6 +136,13 @@ class Training:
     beta2: Annotated[float, Field(ge=0, lt=1)]
     eps: PositiveFloat
     clip_norm: PositiveFloat
+
+
+@dataclass(frozen=True, config=STRICT)
+class Tune:
+    sizes: Annotated[tuple[str, ...], Field(min_length=1)]
+    budget: str
+    rates: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -194,6 +198,16 @@ class Laws:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Ladder:
+    seeds: tuple[Annotated[int, Field(ge=0)], ...]
+    sizes: Annotated[tuple[str, ...], Field(min_length=3)]
+    budgets: Annotated[tuple[str, ...], Field(min_length=2)]
+    warmup_tokens: PositiveInt
+    resamples: Annotated[int, Field(ge=0)]
+    dpi: PositiveInt
+
+
+@dataclass(frozen=True, config=STRICT)
 class Emergence:
     k: Annotated[int, Field(ge=0)]
     exact_lengths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
@@ -227,11 +241,13 @@ class Study:
     mixture: Mixture
     model: Model
     training: Training
+    tune: Tune
     grid: Grid
     evaluation: Evaluation
     shots: Shots
     forecast: Forecast
     laws: Laws
+    ladder: Ladder
     emergence: Emergence
     figures: dict[str, FigureOptions]
     execution: Execution
@@ -293,22 +309,33 @@ def _known_keys(parents: tuple[str | int, ...]) -> list[str]:
 def _check_together(study: Study, where: str) -> None:
     """Rules that span several keys."""
     grid, model = study.grid, study.model
-    for name, labels in (("sizes", grid.sizes), ("budgets", grid.budgets)):
+    ladder = study.ladder
+    lists = {
+        "grid.sizes": grid.sizes,
+        "grid.budgets": grid.budgets,
+        "tune.sizes": study.tune.sizes,
+        "ladder.sizes": ladder.sizes,
+        "ladder.seeds": ladder.seeds,
+    }
+    for name, labels in lists.items():
         if len(set(labels)) != len(labels):
-            raise UserError(f"{where}: grid.{name} = {list(labels)}: repeats a label; list each once")
-    for size in grid.sizes:
+            raise UserError(f"{where}: {name} = {list(labels)}: repeats a label; list each once")
+    sections = (("grid", grid.sizes), ("tune", study.tune.sizes), ("ladder", ladder.sizes))
+    for name, size in [(name, size) for name, sizes in sections for size in sizes]:
         width = width_of(size)
         head_dim = min(model.head_dim, width)
         if width % head_dim or head_dim % 2:
             raise UserError(
-                f"{where}: grid.sizes: {size}: heads of {head_dim} do not divide the width {width}; "
+                f"{where}: {name}.sizes: {size}: heads of {head_dim} do not divide the width {width}; "
                 f"take a width that is a multiple of model.head_dim = {model.head_dim}, or change head_dim"
             )
         if (width // head_dim) % model.kv_groups:
             raise UserError(
-                f"{where}: grid.sizes: {size}: model.kv_groups = {model.kv_groups} does not divide its "
+                f"{where}: {name}.sizes: {size}: model.kv_groups = {model.kv_groups} does not divide its "
                 f"{width // head_dim} heads; take a divisor"
             )
+    _check_tune(study, where)
+    _check_ladder(study, where)
     tokens = [tokens_of(budget) for budget in grid.budgets]
     if tokens != sorted(tokens):
         raise UserError(f"{where}: grid.budgets = {list(grid.budgets)}: list budgets in growing order")
@@ -330,6 +357,35 @@ def _check_together(study: Study, where: str) -> None:
         )
     if tokens[0] < 2 * batch:
         raise UserError(f"{where}: grid.budgets: {grid.budgets[0]} is less than two batches of {batch} tokens")
+
+
+def _check_tune(study: Study, where: str) -> None:
+    tune, training = study.tune, study.training
+    if list(tune.rates) != sorted(set(tune.rates)):
+        raise UserError(f"{where}: tune.rates = {list(tune.rates)}: list rates in growing order, each once")
+    if len(tune.rates) == 2:
+        raise UserError(f"{where}: tune.rates = {list(tune.rates)}: a best rate between others takes three or more")
+    if training.warmup_tokens >= tokens_of(tune.budget) * (1 - training.anneal_share):
+        raise UserError(
+            f"{where}: tune.budget = {tune.budget}: training.warmup_tokens = {training.warmup_tokens} must end before "
+            "the rate decays; take a larger budget"
+        )
+
+
+def _check_ladder(study: Study, where: str) -> None:
+    ladder, warmup = study.ladder, study.training.warmup_tokens
+    tokens = [tokens_of(budget) for budget in ladder.budgets]
+    if tokens != sorted(set(tokens)):
+        raise UserError(f"{where}: ladder.budgets = {list(ladder.budgets)}: list budgets in growing order, each once")
+    if replicas := [size for size in ladder.sizes if "s" in size]:
+        raise UserError(f"{where}: ladder.sizes: {replicas[0]}: list plain widths; ladder.seeds makes replicas")
+    if warmup >= tokens[0] * (1 - study.training.anneal_share):
+        raise UserError(f"{where}: ladder.budgets: {ladder.budgets[0]} is not above training.warmup_tokens = {warmup}")
+    if ladder.warmup_tokens <= warmup:
+        raise UserError(
+            f"{where}: ladder.warmup_tokens = {ladder.warmup_tokens}: the long warmup; take more than "
+            f"training.warmup_tokens = {warmup}"
+        )
 
 
 def _segments(budgets: Sequence[str]) -> tuple[Segment, ...]:

@@ -46,5 +46,9 @@ class Paths:
         return self.of("encode", "manifest.json")
 
     @property
+    def rate_law(self) -> Path:
+        return self.of("rates", "law.json")
+
+    @property
     def cells(self) -> Path:
         return self.of("table", "cells.csv")

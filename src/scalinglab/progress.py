@@ -32,11 +32,12 @@ class Progress:
         return text
 
     def _stretches(self) -> list[tuple[str, float]]:
-        """(name, work) of every trunk segment and anneal."""
+        """(name, work) of every rate sweep, trunk segment and anneal."""
         study, share = self._study, self._study.training.anneal_share
-        rows = []
+        sweep = tokens_of(study.tune.budget) * len(study.tune.rates)
+        rows = [(f"tune-{size}-{study.tune.budget}", _weight(size) * sweep) for size in study.tune.sizes]
         for size in study.grid.sizes:
-            weight = float(max(width_of(size), 32)) ** 2
+            weight = _weight(size)
             for segment in study.grid.segments:
                 before = 0 if segment.after == START else tokens_of(segment.after)
                 rows.append((f"trunk-{size}-{segment.to}", weight * (1 - share) * (tokens_of(segment.to) - before)))
@@ -49,8 +50,12 @@ class Progress:
     def _share_done(self, name: str) -> float:
         kind, size, budget = name.split("-")
         paths = Paths(self._study.study)
-        final = paths.trunk(size, budget) if kind == "trunk" else paths.cell("anneal", size, budget, ".safetensors")
-        if final.exists():
+        finals = {
+            "tune": paths.of("tune", f"{size}.csv"),
+            "trunk": paths.trunk(size, budget),
+            "anneal": paths.cell("anneal", size, budget, ".safetensors"),
+        }
+        if finals[kind].exists():
             return 1.0
         live = Path(".scratch") / self._study.study / "live" / f"{name}.jsonl"
         try:
@@ -58,3 +63,8 @@ class Progress:
         except (OSError, IndexError, ValueError):  # not started, or a line half written: not worth a word
             return 0.0
         return min(1.0, (last["tokens"] - last["first"]) / max(1, last["total"] - last["first"]))
+
+
+def _weight(size: str) -> float:
+    """Work a token; small widths cost as much as a width of 32."""
+    return float(max(width_of(size), 32)) ** 2

@@ -32,8 +32,9 @@ def identity(study: Study) -> str:
 
     The data count by content: the manifest of the encode stage holds their checksums.
     """
-    data = files.read_json(Paths(study.study).manifest)
-    return files.digest([study.seed, asdict(study.model), asdict(study.training), data])
+    paths = Paths(study.study)
+    data, law = files.read_json(paths.manifest), files.read_json(paths.rate_law)
+    return files.digest([study.seed, asdict(study.model), asdict(study.training), law, data])
 
 
 def describe(study: Study, device: str, seconds: float, tokens: int) -> dict[str, Any]:

@@ -1,11 +1,15 @@
 """What a fit may be trusted with: bad tables, verdicts, intervals, forecasts, plans."""
 
+import math
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from scalinglab.errors import UserError
 from scalinglab.laws import bootstrap, counting, extrapolation, parametric, planning, verdict
 from scalinglab.laws.points import Points, points
+from scalinglab.laws.surface import Surface
 from tests.laws.conftest import TRUTH, grid
 
 
@@ -117,6 +121,14 @@ def test_the_optimum_is_the_least_loss_on_its_isoflop_line() -> None:
     assert 6 * best.n * best.d == pytest.approx(1e21)
 
 
+@pytest.mark.parametrize(("alpha", "beta"), [(3e-25, 4e-28), (0.0, 0.4), (0.3, 0.0), (2e-3, 2e-3)])
+def test_a_flat_surface_has_no_optimum(alpha: float, beta: float) -> None:
+    flat = Surface(E=2.7, A=900.0, B=1.0, alpha=alpha, beta=beta)
+    best = flat.optimum(1e12)
+    assert np.isnan([best.n, best.d, best.loss]).all()
+    assert math.isnan(flat.exponent_n) == (alpha + beta < 1e-3)
+
+
 def test_a_plan_knows_the_optimum_and_a_run_that_helps() -> None:
     data = grid(noise=0.003, seed=4)
     fit = parametric.fit(data)
@@ -125,9 +137,32 @@ def test_a_plan_knows_the_optimum_and_a_run_that_helps() -> None:
     assert low < made.optimum.n < high
     assert all(loss > made.optimum.loss for loss in made.off.values())
     assert all(0 < share < 1 for share in made.compute_wasted.values())
-    assert 0 < made.next_run.shrinks_to < 1
     assert made.next_run.flops <= data.c.max()
+    assert made.next_run.d <= planning.REACH * data.d.max() * 1.001
     assert made.beyond == pytest.approx(1e22 / data.c.max())
+
+
+def test_the_suggested_run_shrinks_the_spread_as_much_as_it_says() -> None:
+    """Against redrawn losses: the spread of ln N_opt with the run over that without it."""
+    data = grid(sizes=4, budgets=4)
+    flops, noise = 1e22, 0.002
+    step = planning.next_run(data, TRUTH, flops, float(data.c.max()))
+    more = points(
+        np.append(data.n, step.n), np.append(data.d, step.d), np.append(data.loss, TRUTH.loss(step.n, step.d))
+    )
+
+    def size(drawn: Points) -> dict[str, float]:
+        fit = parametric.fit(drawn, "squared", starts=[parametric.start_of(TRUTH)])
+        return {"ln n": math.log(fit.surface.optimum(flops).n)}
+
+    without, with_it = (bootstrap.redrawn(one, size, noise, 150, seed=1)["ln n"].std() for one in (data, more))
+    assert step.shrinks_to < 0.9
+    assert with_it / without == pytest.approx(step.shrinks_to, rel=0.2)
+
+
+def test_draws_without_an_exponent_are_counted() -> None:
+    table = pd.DataFrame({"a": [0.5, math.nan, 0.6], "b": [0.1, 0.2, 0.3]})
+    assert bootstrap.draws_used(table) == {"a": 2, "b": 3}
 
 
 def test_published_exponents_of_counting() -> None:

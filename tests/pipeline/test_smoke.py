@@ -186,6 +186,18 @@ def test_going_back_restores_without_running(repository: Repository) -> None:
     repository.assert_clean()
 
 
+def test_an_optional_branch_is_there_when_it_is_asked_for(repository: Repository) -> None:
+    repository.change("ladder.seeds", [0])
+    assert families(repository.stale()) == {"recipe", "ladder"}
+    assert repository.planned() == {"recipe": 12, "ladder": 1, "all": 1}
+    repository.snakemake()
+    assert repository.results()["ladder/0.png"].startswith(b"\x89PNG")
+    repository.assert_clean()
+    repository.change("ladder.seeds", [])
+    assert repository.jobs_run()
+    repository.assert_clean()
+
+
 def test_an_added_budget_trains_only_its_own_tokens(repository: Repository) -> None:
     before = repository.results()
     repository.change("grid.budgets", ["20k", "80k", "120k"])
@@ -273,7 +285,7 @@ def test_a_failing_stage_leaves_nothing_and_says_why(repository: Repository) -> 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("training.lr", -1, "params.yaml: training.lr = -1"),
+        ("training.eps", -1, "params.yaml: training.eps = -1"),
         ("grid.sizes", [], "params.yaml: grid.sizes = []"),
         ("figures.loss", {"dip": 3}, "params.yaml: figures.loss.dip: unknown key"),
         ("grid.sizes", ["d48", "d12", "d8"], "heads of 32 do not divide the width 48"),

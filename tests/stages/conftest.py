@@ -31,4 +31,6 @@ def tiny_study(smoke: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         segments=(Segment("init", "4k", "tokenizer"), Segment("4k", "8k", "forecast")),
     )
     training = dataclasses.replace(smoke.training, warmup_tokens=1024)
-    return dataclasses.replace(smoke, grid=grid, training=training)
+    tune = dataclasses.replace(smoke.tune, budget="4k")
+    ladder = dataclasses.replace(smoke.ladder, seeds=(0,), budgets=("4k", "8k"), warmup_tokens=4096)
+    return dataclasses.replace(smoke, grid=grid, training=training, tune=tune, ladder=ladder)

@@ -34,7 +34,7 @@ def test_compare_needs_noise_and_common_cells() -> None:
 
 
 def test_cost_counts_the_trunk_once(smoke: Study) -> None:
-    trunk, anneal, _ = costs(smoke)
+    tune, trunk, anneal, _ = costs(smoke)
     training = smoke.training
     for size in smoke.grid.sizes:
         expected_anneal = 0
@@ -46,6 +46,9 @@ def test_cost_counts_the_trunk_once(smoke: Study) -> None:
             last = steps_of(config.tokens_of(budget), training.batch_tokens)
             expected_anneal += per_step * (last - branch_step(budget, training))
         assert anneal.flops[size] == expected_anneal
+        if size in smoke.tune.sizes:
+            steps = steps_of(config.tokens_of(smoke.tune.budget), training.batch_tokens)
+            assert tune.flops[size] == per_step * steps * len(smoke.tune.rates)
 
 
 def test_use_switches_and_shows_the_cost(

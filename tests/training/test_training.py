@@ -19,7 +19,7 @@ from scalinglab.model.weights import load_tensors, save_tensors
 from scalinglab.training.data import Batches
 from scalinglab.training.loop import Point, Stretch, train
 from scalinglab.training.optimiser import AdamW
-from scalinglab.training.schedule import anneal_rate, branch_step, peak_rate, steps_of, trunk_rate
+from scalinglab.training.schedule import RateLaw, anneal_rate, branch_step, run_rate, steps_of, trunk_rate
 
 
 def make_batches(n_rows: int = 400, batch_tokens: int = 128, repeat: int = 1) -> Batches:
@@ -156,7 +156,17 @@ def test_cosine_cells_share_nothing(smoke: Study) -> None:
     assert rates[-1] < 0.01
 
 
-def test_rate_law(smoke: Study) -> None:
-    training = dataclasses.replace(smoke.training, lr=0.01, lr_width=64, lr_exponent=-1.0)
-    assert peak_rate("d128", training) == pytest.approx(0.005)
-    assert peak_rate("d64s3", training) == pytest.approx(0.01)
+def test_a_run_of_its_own_follows_trunk_and_anneal(smoke: Study) -> None:
+    training = smoke.training
+    first, last = branch_step("80k", training), steps_of(80_000, training.batch_tokens)
+    rate_of = run_rate(0.3, last, training)
+    together = [trunk_rate(step, training) for step in range(first)]
+    together += [anneal_rate(step, first, last, training) for step in range(first, last)]
+    assert [rate_of(step) for step in range(last)] == pytest.approx([0.3 * share for share in together])
+
+
+def test_rate_law() -> None:
+    law = RateLaw(prefactor=0.64, exponent=-1.0)
+    assert law.peak("d128") == pytest.approx(0.005)
+    assert law.peak("d64s3") == pytest.approx(0.01)
+    assert RateLaw(0.123456, -0.8765).rounded() == RateLaw(0.123, -0.88)

@@ -5,11 +5,11 @@ import sys
 import time
 from pathlib import Path
 
-PRIORITY = {"init": 40, "trunk": 30, "evaluate": 20, "shots": 20, "anneal": 10}
+PRIORITY = {"tune": 50, "rates": 50, "init": 40, "trunk": 30, "evaluate": 20, "shots": 20, "anneal": 10}
 MEMORY_MB = {"clean": 1500, "encode": 1500}
 DEFAULT_MEMORY_MB = 1200
 # `snakemake --resources gpu=1` lets one of these run at a time; only where execution.device asks for a GPU.
-ON_GPU = {"trunk", "anneal", "evaluate", "shots"}
+ON_GPU = {"tune", "recipe", "trunk", "anneal", "evaluate", "shots"}
 
 watcher = None
 started = time.time()

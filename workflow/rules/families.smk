@@ -22,6 +22,8 @@ wildcard_constraints:
     segment_evaluate_after=r"tokenizer|forecast",
     segment_to=r"\d+[kMG]?",
     figure=r"[a-z_]+",
+    recipe=r"[a-z_]+",
+    seed=r"\d+",
 
 
 def by_outputs(family):

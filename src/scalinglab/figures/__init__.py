@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 from matplotlib.figure import Figure
 
-from scalinglab.figures import counting, emergence, forecast, frontier, isoflop, loss, multiverse, phase, shots
+from scalinglab.figures import counting, emergence, forecast, frontier, isoflop, loss, multiverse, phase, rates, shots
 from scalinglab.figures.style import Tables
 
 FIGURES: dict[str, Callable[[Tables], Figure]] = {
+    "rates": rates.draw,
     "loss": loss.draw,
     "isoflop": isoflop.draw,
     "frontier": frontier.draw,

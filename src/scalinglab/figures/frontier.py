@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from scalinglab.figures.style import Tables, new_figure, size_style
 from scalinglab.laws.analysis import MAIN
-from scalinglab.laws.surface import Surface
+from scalinglab.laws.surface import FLOPS_PER_PARAMETER, Surface
 
 FORMULAS = {"additive": "E + A/N^α + B/D^β", "kaplan": "(A/N^α + B/D^β)^γ"}
 
@@ -21,15 +21,16 @@ def draw(tables: Tables) -> Figure:
     surfaces = {form: Surface(**values["surface"]) for form, values in main["forms"].items()}
     for width, group in cells.groupby("width"):
         style = {**styles[int(str(width))], "linestyle": "none", "markersize": 5, "label": f"width {width}"}
-        left.plot(group["flops"], group["val/loss"], **style)
+        left.plot(FLOPS_PER_PARAMETER * group["params_matmul"] * group["tokens"], group["val/loss"], **style)
         for axis, surface in zip((middle, right), surfaces.values(), strict=False):
             predicted = surface.loss(group["params_matmul"].to_numpy(float), group["tokens"].to_numpy(float))
             axis.plot(predicted, 100 * (group["val/loss"] / predicted - 1), **style)
-    flops = np.geomspace(cells["flops"].min(), cells["flops"].max(), 100)
+    six_nd = FLOPS_PER_PARAMETER * cells["params_matmul"] * cells["tokens"]
+    flops = np.geomspace(six_nd.min(), six_nd.max(), 100)
     for (form, surface), line in zip(surfaces.items(), ("k:", "k-"), strict=False):
         left.plot(flops, [surface.optimum(c).loss for c in flops], line, linewidth=1, label=f"optimum, {form} form")
     left.set_xscale("log")
-    left.set_xlabel("training FLOPs")
+    left.set_xlabel("6 N D (FLOPs), N in matrix products")
     left.set_ylabel("held-out loss (nats a token)")
     left.set_title("Loss and the fitted optima", fontsize=9)
     left.legend(fontsize=7)

@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from scalinglab.files import atomic
+from scalinglab.training.schedule import RateLaw
 
 MARKERS = "osD^vP*X"
 SKILL_TITLES = {"recall": "Recall (16 keys)", "shift": "Modular shift (mod 16)", "prior": "Prior mapping"}
@@ -21,6 +22,9 @@ RC: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
 class Tables:
     """Everything a figure may draw from."""
 
+    sweeps: pd.DataFrame
+    rates: pd.DataFrame
+    rate_law: RateLaw
     cells: pd.DataFrame
     shots: pd.DataFrame
     exact: pd.DataFrame

@@ -65,6 +65,11 @@ def _convention(
         "exponents": exponents,
         "intervals_95": intervals,
         "resamples": len(table),
+        "draws_used": {
+            name.removeprefix("exponent "): count
+            for name, count in bootstrap.draws_used(table).items()
+            if name.startswith("exponent ")
+        },
     }
 
 

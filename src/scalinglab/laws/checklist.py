@@ -10,7 +10,7 @@ from scalinglab.laws.parametric import FOLLOWED, STARTS
 
 
 def checklist(
-    study: Study, cells: pd.DataFrame, laws: dict[str, Any], universes: pd.DataFrame
+    study: Study, cells: pd.DataFrame, laws: dict[str, Any], universes: pd.DataFrame, rate_law: dict[str, float]
 ) -> list[tuple[str, str]]:
     """(question, answer) of each point."""
     main, training = laws["conventions"][MAIN], study.training
@@ -42,8 +42,9 @@ def checklist(
         ),
         (
             "Learning rates",
-            f"peak {training.lr:g} at width {training.lr_width}, times (width / {training.lr_width})^"
-            f"{training.lr_exponent:g}; {training.schedule}, {training.warmup_tokens:,} tokens of warmup, decay over "
+            f"peak {rate_law['prefactor']:g} width^{rate_law['exponent']:g}, fitted to sweeps of "
+            f"{len(study.tune.rates)} rates at {', '.join(study.tune.sizes)} and {study.tune.budget} tokens; "
+            f"{training.schedule}, {training.warmup_tokens:,} tokens of warmup, decay over "
             f"{100 * training.anneal_share:.0f} % of each budget; batch {training.batch_tokens:,} tokens",
         ),
         (
@@ -70,8 +71,17 @@ def checklist(
             if len(answered)
             else "no analysis gives an exponent",
         ),
-        ("Uncertainty", f"{main['resamples']} resamples of whole trunks; replicas measure the noise between seeds"),
+        ("Uncertainty", _uncertainty(main)),
     ]
+
+
+def _uncertainty(main: dict[str, Any]) -> str:
+    fewer = {name: used for name, used in main["draws_used"].items() if used < main["resamples"]}
+    without = "; ".join(f"{name} had an exponent in {used}" for name, used in fewer.items())
+    return (
+        f"{main['resamples']} resamples of whole trunks{f' ({without})' if without else ''}; replicas measure "
+        "the noise between seeds"
+    )
 
 
 def _validation(laws: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from scalinglab.laws.curves import curves, power_law
 from scalinglab.laws.points import Points
+from scalinglab.parabola import bottom
 
 MIN_SIZES = 3  # a parabola
 
@@ -54,20 +55,10 @@ def minima(points: pd.DataFrame, window: float = 0.0) -> list[Minimum]:
     for flops, line in points.groupby("flops"):
         line = line.sort_values("params").reset_index(drop=True)
         x, y = np.log(line["params"].to_numpy(float)), line["loss"].to_numpy(float)
-        lowest = int(y.argmin())
-        inside = 0 < lowest < len(line) - 1
-        ln_n, loss = float(x[lowest]), float(y[lowest])
-        if inside:
-            near = np.abs(x - x[lowest]) <= np.log(max(window, 1.0))
-            near[lowest - 1 : lowest + 2] = True
-            a, b, c = np.polyfit(x[near] - x[lowest], y[near], 2)
-            # A bowl whose bottom lies within the points that made it; else the window was no neighbourhood.
-            inside = bool(a > 0 and x[near].min() <= x[lowest] - b / (2 * a) <= x[near].max())
-            if inside:
-                ln_n, loss = float(x[lowest] - b / (2 * a)), float(c - b**2 / (4 * a))
+        best = bottom(x, y, np.log(max(window, 1.0)))
         # Tokens at the optimum follow from interpolating ln D in ln N along the line.
-        ln_d = np.interp(ln_n, x, np.log(line["tokens"]))
-        found.append(Minimum(float(str(flops)), float(np.exp(ln_n)), float(np.exp(ln_d)), loss, inside))
+        ln_d = np.interp(best.x, x, np.log(line["tokens"]))
+        found.append(Minimum(float(str(flops)), float(np.exp(best.x)), float(np.exp(ln_d)), best.y, best.inside))
     return found
 
 

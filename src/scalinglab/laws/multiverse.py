@@ -1,5 +1,6 @@
 """The exponent under every defensible choice at once (Steegen et al. 2016): is the choice larger than the interval?"""
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 
 from scalinglab.laws.estimators import ESTIMATORS, estimate
 from scalinglab.laws.points import CONVENTIONS, Points, of_cells
+from scalinglab.laws.verdict import of_design
 
 # Which cells an analyst might leave out, and with what right.
 DROPS: dict[str, Callable[[Points], np.ndarray]] = {
@@ -26,7 +28,7 @@ def universes(cells: pd.DataFrame) -> Iterator[tuple[str, str, Points]]:
 
 
 def table(cells: pd.DataFrame) -> pd.DataFrame:
-    """One row a universe: estimator, counting, dropped, cells, exponent (NaN where there is none)."""
+    """One row a universe: estimator, counting, dropped, cells, exponent (NaN where the cells identify none)."""
     return pd.DataFrame(
         [
             {
@@ -34,7 +36,7 @@ def table(cells: pd.DataFrame) -> pd.DataFrame:
                 "counting": counting,
                 "dropped": dropped,
                 "cells": len(data),
-                "exponent_n": estimate(name, data),
+                "exponent_n": math.nan if of_design(data) else estimate(name, data),
             }
             for counting, dropped, data in universes(cells)
             for name in ESTIMATORS

@@ -10,6 +10,8 @@ from scalinglab.laws.parametric import Fit
 from scalinglab.laws.points import Array, Points, points
 from scalinglab.laws.surface import FLOPS_PER_PARAMETER, Optimum, Surface
 
+REACH = 4.0
+
 
 @dataclass(frozen=True)
 class NextRun:
@@ -73,9 +75,12 @@ def compute_for(surface: Surface, loss: float) -> float:
 def next_run(data: Points, surface: Surface, flops: float, most: float) -> NextRun:
     """The run of at most `most` FLOPs that shrinks the interval of ln N_opt(flops) most.
 
+    Sizes and tokens are sought within a factor REACH of those in the data: the law is not trusted further.
+
     Local optimal design (Chernoff 1953): the variance of a function of the parameters with gradient v is v' F^-1 v,
     and a run whose residual has the gradient j adds j j' to the information F, in units of the residual variance.
     """
+    most = min(most, FLOPS_PER_PARAMETER * REACH**2 * float(data.n.max() * data.d.max()))
     theta = parametric.start_of(surface)
     information = _information(parametric.jacobian(theta, data, surface.form))
     v = _gradient_of_size(surface, flops)
@@ -83,7 +88,8 @@ def next_run(data: Points, surface: Surface, flops: float, most: float) -> NextR
     candidates = [
         (n, c / (FLOPS_PER_PARAMETER * n), c)
         for c in (most, most / 4, most / 16)
-        for n in np.geomspace(data.n.min() / 4, data.n.max() * 4, 33)
+        for n in np.geomspace(data.n.min() / REACH, data.n.max() * REACH, 33)
+        if c / (FLOPS_PER_PARAMETER * n) <= REACH * data.d.max() * (1 + 1e-9)
     ]
     shrunk = []
     for n, d, _ in candidates:

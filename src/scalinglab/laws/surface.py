@@ -4,6 +4,7 @@
 is gamma alpha here, and alpha_D gamma beta). Both have five parameters.
 """
 
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy as np
 from scalinglab.laws.points import Array
 
 FLOPS_PER_PARAMETER = 6.0  # C = 6 N D: two a multiply-add, and the backward pass is twice the forward
+FLAT = 1e-3  # an exponent below this changes the loss by less than 1 % over four decades
+MOST_LN_N = 300.0  # beyond e^300 parameters, or below their inverse, there is no optimum to speak of
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,25 @@ class Surface:
 
     @property
     def exponent_n(self) -> float:
-        """a of N_opt ~ C^a for C = 6 N D: beta / (alpha + beta) (Hoffmann et al. 2022, eq. 4), whatever gamma."""
-        return self.beta / (self.alpha + self.beta)
+        """a of N_opt ~ C^a for C = 6 N D: beta / (alpha + beta) (Hoffmann et al. 2022, eq. 4), whatever gamma.
+
+        NaN for a surface that is flat in both: it has no optimum.
+        """
+        return self.beta / (self.alpha + self.beta) if self.alpha + self.beta > FLAT else math.nan
 
     def optimum(self, flops: float) -> Optimum:
-        """Where the loss is least on 6 N D = C (Hoffmann et al. 2022, eq. 4, with G = (alpha A / beta B)^(1/(a+b)))."""
-        g = (self.alpha * self.A / (self.beta * self.B)) ** (1 / (self.alpha + self.beta))
-        n = g * (flops / FLOPS_PER_PARAMETER) ** self.exponent_n
+        """Where the loss is least on 6 N D = C (Hoffmann et al. 2022, eq. 4, with G = (alpha A / beta B)^(1/(a+b))).
+
+        NaN for a surface that is flat in size or in tokens: the more of the other, the better.
+        """
+        none = Optimum(math.nan, math.nan, math.nan)
+        if min(self.alpha, self.beta) <= FLAT or min(self.A, self.B) <= 0:
+            return none
+        ln_g = math.log(self.alpha * self.A / (self.beta * self.B)) / (self.alpha + self.beta)
+        ln_n = ln_g + self.exponent_n * math.log(flops / FLOPS_PER_PARAMETER)
+        if abs(ln_n) > MOST_LN_N:
+            return none
+        n = math.exp(ln_n)
         d = flops / FLOPS_PER_PARAMETER / n
         return Optimum(n, d, float(self.loss(np.array(n), np.array(d))))
 

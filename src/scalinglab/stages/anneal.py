@@ -2,15 +2,15 @@
 
 from scalinglab.config import Study, tokens_of
 from scalinglab.paths import Paths
-from scalinglab.stages.pretraining import run_stretch
+from scalinglab.stages.pretraining import read_rate_law, run_stretch
 from scalinglab.training.loop import Stretch
-from scalinglab.training.schedule import anneal_rate, branch_step, peak_rate, steps_of
+from scalinglab.training.schedule import anneal_rate, branch_step, steps_of
 
 
 def run(study: Study, size: str, budget: str) -> None:
     paths, training = Paths(study.study), study.training
     first, last = branch_step(budget, training), steps_of(tokens_of(budget), training.batch_tokens)
-    peak = peak_rate(size, training)
+    peak = read_rate_law(study).peak(size)
     run_stretch(
         study,
         size,

@@ -8,6 +8,7 @@ from scalinglab.figures import FIGURES
 from scalinglab.figures.style import Tables, save
 from scalinglab.files import read_json
 from scalinglab.paths import Paths
+from scalinglab.training.schedule import RateLaw
 
 
 def run(study: Study, figure: str) -> None:
@@ -15,6 +16,9 @@ def run(study: Study, figure: str) -> None:
         raise UserError(f"unknown figure {figure!r}; known: {', '.join(FIGURES)}")
     paths = Paths(study.study)
     tables = Tables(
+        sweeps=pd.concat(pd.read_csv(paths.of("tune", f"{size}.csv")) for size in study.tune.sizes),
+        rates=pd.read_csv(paths.of("rates", "best.csv")),
+        rate_law=RateLaw(**read_json(paths.rate_law)),
         cells=pd.read_csv(paths.cells),
         shots=pd.read_csv(paths.of("table", "shots.csv")),
         exact=pd.read_csv(paths.of("emergence", "metrics.csv")),

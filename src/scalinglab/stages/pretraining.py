@@ -10,7 +10,7 @@ import torch
 from scalinglab import pipeline, provenance
 from scalinglab.config import Study
 from scalinglab.errors import UserError
-from scalinglab.files import digest, sha256, write_csv, write_json
+from scalinglab.files import digest, read_json, sha256, write_csv, write_json
 from scalinglab.model.counts import cell_flops, count
 from scalinglab.model.decoder import Decoder
 from scalinglab.model.weights import load_tensors, save_tensors
@@ -20,6 +20,7 @@ from scalinglab.stages.models import build_model, pick_device
 from scalinglab.training.data import open_batches
 from scalinglab.training.loop import Point, Stretch, train
 from scalinglab.training.optimiser import AdamW
+from scalinglab.training.schedule import RateLaw
 
 CURVE = ("step", "tokens", "flops", "train/loss", "lr")
 SCRATCH = Path(".scratch")
@@ -93,6 +94,11 @@ def run_stretch(
     record = provenance.describe(study, str(device), seconds, (stretch.last - start) * batch_tokens)
     write_json(target.with_suffix(".provenance.json"), record)
     checkpoint.unlink(missing_ok=True)
+
+
+def read_rate_law(study: Study) -> RateLaw:
+    """The law that the rates stage fitted."""
+    return RateLaw(**read_json(Paths(study.study).rate_law))
 
 
 def _resume(checkpoint: Path, identity: str) -> tuple[list[Point] | None, int]:

@@ -13,6 +13,7 @@ from scalinglab.paths import Paths
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 CAPTIONS = {
+    "rates": "Held-out loss at each learning rate after a short budget, and the law of the best, which trunks follow.",
     "loss": "Held-out loss of every cell. Faint lines are replicas with other seeds.",
     "isoflop": "Losses interpolated to equal training FLOPs; crosses mark minima that lie between measured sizes.",
     "frontier": "The parametric surface: its compute-optimal frontier, and what it leaves unexplained.",
@@ -41,7 +42,7 @@ def run(study: Study) -> None:
         tokenizer=read_json(paths.of("tokenizer", "report.json")),
         metrics=read_json(paths.of("table", "metrics.json")),
         laws=laws,
-        checklist=checklist(study, cells, laws, universes),
+        checklist=checklist(study, cells, laws, universes, read_json(paths.rate_law)),
         emergence=read_json(paths.of("emergence", "emergence.json")),
         budgets=list(study.grid.budgets),
         bpb=cells.pivot(index="size", columns="budget", values="val/bpb").reindex(

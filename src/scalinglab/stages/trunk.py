@@ -2,14 +2,14 @@
 
 from scalinglab.config import Study
 from scalinglab.paths import Paths
-from scalinglab.stages.pretraining import run_stretch
+from scalinglab.stages.pretraining import read_rate_law, run_stretch
 from scalinglab.training.loop import Stretch
-from scalinglab.training.schedule import branch_step, peak_rate, trunk_rate
+from scalinglab.training.schedule import branch_step, trunk_rate
 
 
 def run(study: Study, size: str, after: str, to: str) -> None:
     paths, training = Paths(study.study), study.training
-    peak = peak_rate(size, training)
+    peak = read_rate_law(study).peak(size)
     run_stretch(
         study,
         size,

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,10 +40,11 @@ class Cost:
 
 
 def costs(study: Study) -> list[Cost]:
-    """Costs of trunks, anneals and evaluations. Caches hold each file once; DVC links them into results/."""
+    """Costs of rate sweeps, trunks, anneals and evaluations. DVC links its cached files into results/."""
     vocab = study.tokenizer.vocab_size + study.tokenizer.skill_symbols
     batch, sizes = study.training.batch_tokens, study.grid.sizes
-    counts = {size: count(shape_of(size, study.model, vocab, study.mixture.seq_len), study.model) for size in sizes}
+    every = {*sizes, *study.tune.sizes}
+    counts = {size: count(shape_of(size, study.model, vocab, study.mixture.seq_len), study.model) for size in every}
     tokens_of_trunk = tokens_of_anneals = 0
     for segment in study.grid.segments:
         first = 0 if segment.after == START else branch_step(segment.after, study.training)
@@ -54,12 +55,14 @@ def costs(study: Study) -> list[Cost]:
     shots = study.shots.documents * study.mixture.seq_len * len(study.mixture.skills)
     scored = budgets * (study.mixture.validation_tokens + shots) / 3  # a forward pass is a third of a step
 
-    def of(tokens: float) -> dict[str, float]:
+    def of(tokens: float, sizes: Sequence[str] = sizes) -> dict[str, float]:
         return {size: counts[size].flops_per_token * tokens for size in sizes}
 
     weights = sum(counts[size].params_total for size in sizes) * budgets * BYTES
     jobs = len(sizes) * budgets
+    sweep = steps_of(config.tokens_of(study.tune.budget), batch) * batch * len(study.tune.rates)
     return [
+        Cost("tune", len(study.tune.sizes), of(sweep, study.tune.sizes), 0.0),
         Cost("trunk", jobs, of(tokens_of_trunk), weights * STATE_COPIES),
         Cost("anneal", jobs, of(tokens_of_anneals), weights),
         Cost("evaluate + shots", 2 * jobs, of(scored), 0.0),
@@ -106,7 +109,8 @@ def show(study: Study) -> None:
     """Print the table of a study."""
     device = pick_device(study)
     rows, start = costs(study), process_start()
-    rates = {size: training_rate(study, size, device) for size in study.grid.sizes}
+    sizes = dict.fromkeys((*study.grid.sizes, *study.tune.sizes))
+    rates = {size: training_rate(study, size, device) for size in sizes}
     table = Table(title=f"study {study.study}: {len(study.grid.cells())} cells on {device}")
     for column in ("stage", "jobs", "FLOPs", "one job at a time", "disk"):
         table.add_column(column, justify="left" if column == "stage" else "right")

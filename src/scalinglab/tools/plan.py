@@ -71,6 +71,11 @@ def run(arguments: argparse.Namespace) -> None:
         data = data.take(data.loss.argsort()[: len(data) - arguments.drop_highest])
     fits = [parametric.fit(data, "huber", HUBER_DELTA, form=form) for form in parametric.FORMS]
     fit = min(fits, key=lambda fit: verdict.rms_error(data, fit))
+    if math.isnan(fit.surface.optimum(flops).n):
+        raise UserError(
+            f"the fitted loss does not fall with both size and tokens (alpha = {fit.surface.alpha:.2g}, beta = "
+            f"{fit.surface.beta:.2g}): there is no optimum to plan for; add runs that vary the other more"
+        )
     next_flops = arguments.next_flops or float(data.c.max())
     show(data, fit, plan(data, fit, flops, HUBER_DELTA, arguments.resamples, 0, next_flops))
 

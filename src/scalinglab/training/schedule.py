@@ -5,8 +5,26 @@ last `anneal_share` of its tokens (Hägele et al. 2024). A cosine cell leaves at
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from scalinglab.config import Training, tokens_of, width_of
+
+
+@dataclass(frozen=True)
+class RateLaw:
+    """Peak rate = prefactor * width ^ exponent."""
+
+    prefactor: float
+    exponent: float
+
+    def peak(self, size: str) -> float:
+        """The peak learning rate of a size."""
+        return self.prefactor * width_of(size) ** self.exponent
+
+    def rounded(self) -> "RateLaw":
+        """To three digits and two decimals: what the sweep can know, so that noise in it does not restart trunks."""
+        return RateLaw(float(f"{self.prefactor:.3g}"), round(self.exponent, 2))
 
 
 def steps_of(tokens: int, batch_tokens: int) -> int:
@@ -16,15 +34,12 @@ def steps_of(tokens: int, batch_tokens: int) -> int:
 
 def branch_step(budget: str, training: Training) -> int:
     """The trunk's step at which a budget's own part begins; 0 for `init`, and for every cosine cell."""
-    if budget == "init" or training.schedule == "cosine":
-        return 0
-    steps = steps_of(tokens_of(budget), training.batch_tokens)
-    return steps - max(1, round(training.anneal_share * steps))
+    return 0 if budget == "init" else branch_of(steps_of(tokens_of(budget), training.batch_tokens), training)
 
 
-def peak_rate(size: str, training: Training) -> float:
-    """lr * (width / lr_width) ^ lr_exponent: the rate law of the study."""
-    return training.lr * (width_of(size) / training.lr_width) ** training.lr_exponent
+def branch_of(steps: int, training: Training) -> int:
+    """The step at which a run of so many steps begins to decay."""
+    return 0 if training.schedule == "cosine" else steps - max(1, round(training.anneal_share * steps))
 
 
 def warmup(step: int, training: Training) -> float:
@@ -44,3 +59,11 @@ def anneal_rate(step: int, first: int, last: int, training: Training) -> float:
     if training.schedule == "cosine":
         return warmup(step, training) * 0.5 * (1 + math.cos(math.pi * done))
     return warmup(step, training) * (1 - done)
+
+
+def run_rate(peak: float, steps: int, training: Training) -> Callable[[int], float]:
+    """The rate at each step of a run of its own: what trunk and anneal do one after the other."""
+    first = branch_of(steps, training)
+    return lambda step: (
+        peak * (trunk_rate(step, training) if step < first else anneal_rate(step, first, steps, training))
+    )

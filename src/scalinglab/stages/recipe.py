@@ -1,0 +1,48 @@
+"""recipe@seed-recipe-size: one size trained by one recipe of the ladder, scored at each of its budgets."""
+
+from dataclasses import replace
+
+from scalinglab.config import Study, tokens_of, width_of
+from scalinglab.files import write_csv
+from scalinglab.model.counts import cell_flops, count
+from scalinglab.paths import Paths
+from scalinglab.stages.pretraining import read_rate_law
+from scalinglab.stages.short_runs import ShortRun
+from scalinglab.training.recipes import RECIPES
+from scalinglab.training.schedule import branch_of, run_rate, steps_of, trunk_rate
+
+
+def run(study: Study, seed: str, recipe: str, size: str) -> None:
+    how, law = RECIPES[recipe], read_rate_law(study)
+    label = f"d{width_of(size)}s{seed}"
+    # Kaplan et al. took the rate that suits their largest models.
+    peak = law.peak(size if how.rate_by_size else max(study.ladder.sizes, key=width_of))
+    training = study.training
+    if how.long_warmup:
+        training = replace(training, warmup_tokens=study.ladder.warmup_tokens)
+    one = ShortRun(replace(study, training=training), label, f"recipe-{recipe}-{label}")
+    counts = count(one.model.shape, study.model)
+    rows = []
+    for budget in study.ladder.budgets:
+        last = steps_of(tokens_of(budget), training.batch_tokens)
+        first = branch_of(last, training) if how.decay else last
+        one.train(first, lambda step: peak * trunk_rate(step, training))
+        trunk = one.state()
+        one.train(last, run_rate(peak, last, training))
+        tokens = last * training.batch_tokens
+        rows.append(
+            {
+                "recipe": recipe,
+                "size": size,
+                "budget": budget,
+                "seed": int(seed),
+                "rate": peak,
+                "tokens": tokens,
+                "flops": cell_flops(counts, tokens),
+                **counts.as_dict(),
+                "diverged": one.diverged,
+                "val/loss": one.held_out_loss(),
+            }
+        )
+        one.restore(trunk)
+    write_csv(Paths(study.study).of("recipe", f"{seed}/{recipe}-{size}.csv"), rows, tuple(rows[0]))

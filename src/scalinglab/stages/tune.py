@@ -1,0 +1,18 @@
+"""tune@size: held-out loss of one size at every learning rate of the sweep, after a short budget."""
+
+from scalinglab.config import Study, tokens_of
+from scalinglab.files import write_csv
+from scalinglab.paths import Paths
+from scalinglab.stages.short_runs import ShortRun
+from scalinglab.training.schedule import run_rate, steps_of
+
+
+def run(study: Study, size: str) -> None:
+    steps = steps_of(tokens_of(study.tune.budget), study.training.batch_tokens)
+    rows = []
+    for peak in study.tune.rates:
+        one = ShortRun(study, size, f"tune-{size}-{peak:g}")
+        one.train(steps, run_rate(peak, steps, study.training))
+        tokens = steps * study.training.batch_tokens
+        rows.append({"size": size, "rate": peak, "tokens": tokens, "val/loss": one.held_out_loss()})
+    write_csv(Paths(study.study).of("tune", f"{size}.csv"), rows, tuple(rows[0]))

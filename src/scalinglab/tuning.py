@@ -1,0 +1,46 @@
+"""The peak learning rate as a power law of width, from short runs at several rates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scalinglab.config import width_of
+from scalinglab.parabola import bottom
+from scalinglab.training.schedule import RateLaw
+
+
+@dataclass(frozen=True)
+class BestRate:
+    """The rate with the lowest held-out loss of one size; `inside` where it lies between the rates tried."""
+
+    size: str
+    rate: float
+    loss: float
+    inside: bool
+
+
+def best_rate(size: str, rates: Sequence[float], losses: Sequence[float]) -> BestRate:
+    """Bottom of a parabola in ln rate through the best rate and its neighbours; diverged runs (NaN) take no part.
+
+    Raises ValueError where every run diverged.
+    """
+    finished = sorted((rate, loss) for rate, loss in zip(rates, losses, strict=True) if np.isfinite(loss))
+    if not finished:
+        raise ValueError(f"{size}: every rate diverged")
+    found = bottom(np.log([rate for rate, _ in finished]), np.array([loss for _, loss in finished]))
+    return BestRate(size, float(np.exp(found.x)), found.y, found.inside)
+
+
+def fit(best: Sequence[BestRate]) -> RateLaw:
+    """Least squares of ln rate on ln width; a single width gives a constant rate.
+
+    Sizes whose best rate is the lowest or highest tried take part with that rate: they pull the law towards the range
+    that was seen, and are flagged where the law is shown.
+    """
+    widths = np.array([width_of(one.size) for one in best], dtype=np.float64)
+    rates = np.array([one.rate for one in best])
+    if len(np.unique(widths)) < 2:
+        return RateLaw(float(np.exp(np.log(rates).mean())), 0.0)
+    slope, intercept = np.polyfit(np.log(widths), np.log(rates), 1)
+    return RateLaw(float(np.exp(intercept)), float(slope))
