@@ -1,4 +1,4 @@
-"""Write the README's results block from results/laptop and benchmarks/results: no number there is typed by hand.
+"""Write the README's results block from results/ and benchmarks/results: no number there is typed by hand.
 
 `python docs/update_readme.py` rewrites the block between the markers; `--check` only compares (a test runs it).
 """
@@ -27,10 +27,11 @@ def loss_table(cells: pd.DataFrame) -> list[str]:
     return lines + [f"| {width} | " + " | ".join(f"{v:.3f}" for v in row) + " |" for width, row in grid.iterrows()]
 
 
-def laws_lines(laws: dict[str, Any]) -> list[str]:
+def laws_lines(study: str) -> list[str]:
     """Exponents by estimator and counting, the verdict, the sealed forecast, the multiverse."""
+    laws = read(f"results/{study}/laws/laws.json")
     main, inside = laws["conventions"]["matmul"], [m for m in laws["isoflop_minima"] if m["inside"]]
-    universes = pd.read_csv(ROOT / "results/laptop/multiverse/universes.csv").dropna(subset="exponent_n")
+    universes = pd.read_csv(ROOT / f"results/{study}/multiverse/universes.csv").dropna(subset="exponent_n")
     same = universes[universes["counting"] == "matmul"]["exponent_n"]
     everything = universes["exponent_n"]
     score, without = laws["forecast"], laws["conventions"]["non_embedding"]
@@ -56,8 +57,87 @@ def laws_lines(laws: dict[str, Any]) -> list[str]:
         f"* Sealed forecast: {score['cells']} cells of the largest budgets, forecast before they were evaluated, with "
         f"{100 * score['forecast_mean_relative_error']:.1f} % mean error by the form that the known cells chose "
         f"({score['form']}); {others}. {100 * score['coverage_95']:.0f} % lie in their 95 % intervals. "
-        "(That Kaplan's form is a candidate was decided after an earlier run of this grid had been seen; the choice "
-        "among the candidates was not.)",
+        "(That Kaplan's form is a candidate was decided after an earlier run of the default grid had been seen; the "
+        "choice among the candidates was not.)",
+    ]
+
+
+def rates_line(study: str) -> str:
+    """The law of the learning rates and where it was found."""
+    law, best = read(f"results/{study}/rates/law.json"), pd.read_csv(ROOT / f"results/{study}/rates/best.csv")
+    tokens = int(pd.read_csv(ROOT / f"results/{study}/tune/{best['size'][0]}.csv")["tokens"].max())
+    edge = best.loc[~best["inside"], "size"].tolist()
+    return (
+        f"* Learning rates: sweeps after {tokens:,} tokens at {', '.join(best['size'])} give peak = "
+        f"{law['prefactor']:g} width^{law['exponent']:g}"
+        + (f" (the best rate of {', '.join(edge)} is at the edge of its sweep)." if edge else ".")
+    )
+
+
+def regret_line() -> str:
+    """What that law costs where it was not tuned."""
+    record = read("benchmarks/results/learning_rates.json")
+    parts = [f"{row['regret %']:.1f} % at {row['size']}, {row['budget']}" for row in record["table"]]
+    return (
+        f"* What the law of learning rates costs, against the lowest point of a sweep about it: {'; '.join(parts)}. "
+        f"Between seeds the loss varies by {record['seed_noise_percent']:.1f} %."
+    )
+
+
+def coverage_lines() -> list[str]:
+    """How often the intervals cover a known truth."""
+    record = read("benchmarks/results/interval_coverage.json")
+    names = record["columns"]
+    return [
+        f"Do the 95 % intervals hold? {record['draws']} synthetic studies with the default grid's shape, each from a known "
+        "surface with noise, analysed like a real one; the share whose interval covers the truth:",
+        "",
+        "| truth, noise | " + " | ".join(names.values()) + " |",
+        "|---|" + "---|" * len(names),
+        *(
+            f"| {row['form']}, {100 * row['noise']:g} %, {'shared by a trunk' if row['shared_by_trunk'] else 'each cell its own'} | "
+            + " | ".join(f"{100 * row[key]:.0f} %" for key in names)
+            + " |"
+            for row in record["table"]
+        ),
+    ]
+
+
+def ladder_lines(study: str) -> list[str]:
+    """The exponent on each rung."""
+    rungs = pd.read_csv(ROOT / f"results/{study}/ladder/0.csv")
+    table = rungs.assign(
+        shown=[f"{r.exponent_n:.2f} [{r.low:.2f}, {r.high:.2f}]" for r in rungs.itertuples()]
+    ).pivot(index="rung", columns="estimator", values="shown")
+    return [
+        "| rung | " + " | ".join(table.columns) + " |",
+        "|---|" + "---|" * len(table.columns),
+        *(f"| {rung} | " + " | ".join(table.loc[rung]) + " |" for rung in dict.fromkeys(rungs["rung"])),
+    ]
+
+
+def large_lines() -> list[str]:
+    """The larger study, where its results are committed."""
+    study = "laptop-large"
+    cells = pd.read_csv(ROOT / f"results/{study}/table/cells.csv")
+    return [
+        "### A larger study",
+        "",
+        f"`laptop-large`: {len(cells)} cells up to {cells['params_matmul'].max():,} parameters and "
+        f"{cells['tokens'].max():,} tokens, {cells['flops'].max():.1e} FLOPs. Held-out bits per byte (other held-out text "
+        "than the default study's):",
+        "",
+        *loss_table(cells),
+        "",
+        rates_line(study),
+        *laws_lines(study),
+        "",
+        "Porian et al.'s ladder: from the recipe and the counting of Kaplan et al. to ours, one change at a time.",
+        "",
+        f"![The ladder](results/{study}/ladder/0.png)",
+        "",
+        *ladder_lines(study),
+        "",
     ]
 
 
@@ -83,7 +163,7 @@ def replicate_lines() -> list[str]:
 def block() -> str:
     """The results block, in Markdown."""
     cells = pd.read_csv(ROOT / "results/laptop/table/cells.csv")
-    laws, metrics = read("results/laptop/laws/laws.json"), read("results/laptop/table/metrics.json")
+    metrics = read("results/laptop/table/metrics.json")
     skills = read("results/laptop/emergence/emergence.json")["skills"]
     time, dag = read("benchmarks/results/study_time.json"), read("benchmarks/results/dag_overhead.json")
     speed = read("benchmarks/results/training_speed.json")["table"]
@@ -97,7 +177,9 @@ def block() -> str:
         "",
         f"* Between seeds, the loss varies by {100 * metrics['seed_noise']:.2f} % (standard deviation, replicas at "
         f"width {' and '.join(repeated)}).",
-        *laws_lines(laws),
+        rates_line("laptop"),
+        regret_line(),
+        *laws_lines("laptop"),
     ]
     for row in skills:
         if row["length"] == 1:
@@ -134,6 +216,9 @@ def block() -> str:
         "",
         *replicate_lines(),
         "",
+        *coverage_lines(),
+        "",
+        *large_lines(),
         END,
     ]
     return "\n".join(lines)

@@ -42,7 +42,7 @@ def sync(params: dict[str, Any], store: str = STORE) -> int:
     paths = Paths(study.study)
     experiment = client.get_experiment_by_name(study.study)
     experiment_id = experiment.experiment_id if experiment else client.create_experiment(study.study)
-    if not paths.manifest.exists():  # no data yet, so nothing was trained
+    if not (paths.manifest.exists() and paths.rate_law.exists()):  # nothing of the grid was trained yet
         return 0
     sweep_key = provenance.identity(study)
     runs = {run.data.tags.get("run_key"): run for run in _all_runs(client, experiment_id)}
@@ -51,7 +51,8 @@ def sync(params: dict[str, Any], store: str = STORE) -> int:
     for cell in read_cells(study, sweep_key):
         if parent is None:
             parent = client.create_run(experiment_id, tags={"run_key": sweep_key}, run_name=f"sweep-{sweep_key[:8]}")
-            settings = {section: params[section] for section in ("seed", "model", "training", "mixture", "clean")}
+            settings = {section: params[section] for section in ("seed", "model", "training", "tune", "mixture", "clean")}
+            settings["rates"] = files.read_json(paths.rate_law)
             pairs = [Param(name, str(value)[:500]) for name, value in _flatten(settings)]
             client.log_batch(parent.info.run_id, params=pairs)
             client.set_terminated(parent.info.run_id)

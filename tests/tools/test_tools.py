@@ -1,5 +1,6 @@
 """The tools around a study: comparing, pricing, switching."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -49,6 +50,8 @@ def test_cost_counts_the_trunk_once(smoke: Study) -> None:
         if size in smoke.tune.sizes:
             steps = steps_of(config.tokens_of(smoke.tune.budget), training.batch_tokens)
             assert tune.flops[size] == per_step * steps * len(smoke.tune.rates)
+    laddered = dataclasses.replace(smoke, ladder=dataclasses.replace(smoke.ladder, seeds=(0, 1)))
+    assert [row.jobs for row in costs(laddered) if row.family == "recipe"] == [2 * 4 * 3]
 
 
 def test_use_switches_and_shows_the_cost(

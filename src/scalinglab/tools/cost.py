@@ -22,6 +22,7 @@ from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.shape import shape_of
 from scalinglab.stages.models import pick_device
 from scalinglab.training.optimiser import AdamW
+from scalinglab.training.recipes import RECIPES
 from scalinglab.training.schedule import branch_step, steps_of
 
 STATE_COPIES = 3  # weights and two moments
@@ -40,10 +41,10 @@ class Cost:
 
 
 def costs(study: Study) -> list[Cost]:
-    """Costs of rate sweeps, trunks, anneals and evaluations. DVC links its cached files into results/."""
+    """Costs of sweeps, trunks, anneals, evaluations and the ladder. DVC links its cached files into results/."""
     vocab = study.tokenizer.vocab_size + study.tokenizer.skill_symbols
     batch, sizes = study.training.batch_tokens, study.grid.sizes
-    every = {*sizes, *study.tune.sizes}
+    every = {*sizes, *study.tune.sizes, *study.ladder.sizes}
     counts = {size: count(shape_of(size, study.model, vocab, study.mixture.seq_len), study.model) for size in every}
     tokens_of_trunk = tokens_of_anneals = 0
     for segment in study.grid.segments:
@@ -61,11 +62,18 @@ def costs(study: Study) -> list[Cost]:
     weights = sum(counts[size].params_total for size in sizes) * budgets * BYTES
     jobs = len(sizes) * budgets
     sweep = steps_of(config.tokens_of(study.tune.budget), batch) * batch * len(study.tune.rates)
+    ladder, recipes = study.ladder, len(RECIPES) * len(study.ladder.seeds)
+    # Each recipe trains a trunk up to the largest budget; those that decay also train an anneal for each.
+    lasts = [steps_of(config.tokens_of(budget), batch) * batch for budget in ladder.budgets]
+    decays = sum(recipe.decay for recipe in RECIPES.values()) * len(ladder.seeds)
+    of_ladder = recipes * lasts[-1] + decays * study.training.anneal_share * sum(lasts[:-1])
+    optional = [Cost("recipe", recipes * len(ladder.sizes), of(of_ladder, ladder.sizes), 0.0)] if ladder.seeds else []
     return [
         Cost("tune", len(study.tune.sizes), of(sweep, study.tune.sizes), 0.0),
         Cost("trunk", jobs, of(tokens_of_trunk), weights * STATE_COPIES),
         Cost("anneal", jobs, of(tokens_of_anneals), weights),
         Cost("evaluate + shots", 2 * jobs, of(scored), 0.0),
+        *optional,
     ]
 
 
@@ -109,7 +117,7 @@ def show(study: Study) -> None:
     """Print the table of a study."""
     device = pick_device(study)
     rows, start = costs(study), process_start()
-    sizes = dict.fromkeys((*study.grid.sizes, *study.tune.sizes))
+    sizes = dict.fromkeys((*study.grid.sizes, *study.tune.sizes, *study.ladder.sizes))
     rates = {size: training_rate(study, size, device) for size in sizes}
     table = Table(title=f"study {study.study}: {len(study.grid.cells())} cells on {device}")
     for column in ("stage", "jobs", "FLOPs", "one job at a time", "disk"):
