@@ -1,8 +1,9 @@
 """How often the 95 % intervals of the laws cover a known truth, on the shape of the default study's grid.
 
 The truths are the surfaces of both forms as fitted to results/laptop. Noise is relative, drawn for each cell, or shared
-by the cells of a trunk. Each draw is analysed like a study: fit, resampled trunks, percentile interval. What an interval
-must cover is the estimate from the noiseless cells. Prints a table and writes benchmarks/results/interval_coverage.json.
+by the cells of a trunk. Each draw is analysed like a study: fit, resampled trunks, percentile interval. What an
+interval must cover is the estimate from the noiseless cells. Prints a table, and writes
+benchmarks/results/interval_coverage.json.
 """
 
 import argparse
@@ -24,7 +25,11 @@ from scalinglab.laws.surface import Surface
 ROOT = Path(__file__).parent.parent
 NOISES = (0.001, 0.003, 0.01)
 DELTA = 1e-3
-COLUMNS = {"a, surface": "a, surface of the same form", "a, iso-FLOP": "a, iso-FLOP", "loss": "loss at twice the compute"}
+COLUMNS = {
+    "a, surface": "a, surface of the same form",
+    "a, iso-FLOP": "a, iso-FLOP",
+    "loss": "loss at twice the compute",
+}
 
 
 @functools.cache

@@ -89,13 +89,14 @@ def coverage_lines() -> list[str]:
     record = read("benchmarks/results/interval_coverage.json")
     names = record["columns"]
     return [
-        f"Do the 95 % intervals hold? {record['draws']} synthetic studies with the default grid's shape, each from a known "
-        "surface with noise, analysed like a real one; the share whose interval covers the truth:",
+        f"Do the 95 % intervals hold? {record['draws']} synthetic studies with the default grid's shape, each from a "
+        "known surface with noise, analysed like a real one; the share whose interval covers the truth:",
         "",
         "| truth, noise | " + " | ".join(names.values()) + " |",
         "|---|" + "---|" * len(names),
         *(
-            f"| {row['form']}, {100 * row['noise']:g} %, {'shared by a trunk' if row['shared_by_trunk'] else 'each cell its own'} | "
+            f"| {row['form']}, {100 * row['noise']:g} %, "
+            + ("shared by a trunk | " if row["shared_by_trunk"] else "each cell its own | ")
             + " | ".join(f"{100 * row[key]:.0f} %" for key in names)
             + " |"
             for row in record["table"]
@@ -106,9 +107,9 @@ def coverage_lines() -> list[str]:
 def ladder_lines(study: str) -> list[str]:
     """The exponent on each rung."""
     rungs = pd.read_csv(ROOT / f"results/{study}/ladder/0.csv")
-    table = rungs.assign(
-        shown=[f"{r.exponent_n:.2f} [{r.low:.2f}, {r.high:.2f}]" for r in rungs.itertuples()]
-    ).pivot(index="rung", columns="estimator", values="shown")
+    table = rungs.assign(shown=[f"{r.exponent_n:.2f} [{r.low:.2f}, {r.high:.2f}]" for r in rungs.itertuples()]).pivot(
+        index="rung", columns="estimator", values="shown"
+    )
     return [
         "| rung | " + " | ".join(table.columns) + " |",
         "|---|" + "---|" * len(table.columns),
@@ -124,8 +125,8 @@ def large_lines() -> list[str]:
         "### A larger study",
         "",
         f"`laptop-large`: {len(cells)} cells up to {cells['params_matmul'].max():,} parameters and "
-        f"{cells['tokens'].max():,} tokens, {cells['flops'].max():.1e} FLOPs. Held-out bits per byte (other held-out text "
-        "than the default study's):",
+        f"{cells['tokens'].max():,} tokens, {cells['flops'].max():.1e} FLOPs. Held-out bits per byte (other held-out "
+        "text than the default study's):",
         "",
         *loss_table(cells),
         "",

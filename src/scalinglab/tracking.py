@@ -51,7 +51,8 @@ def sync(params: dict[str, Any], store: str = STORE) -> int:
     for cell in read_cells(study, sweep_key):
         if parent is None:
             parent = client.create_run(experiment_id, tags={"run_key": sweep_key}, run_name=f"sweep-{sweep_key[:8]}")
-            settings = {section: params[section] for section in ("seed", "model", "training", "tune", "mixture", "clean")}
+            sections = ("seed", "model", "training", "tune", "mixture", "clean")
+            settings = {section: params[section] for section in sections}
             settings["rates"] = files.read_json(paths.rate_law)
             pairs = [Param(name, str(value)[:500]) for name, value in _flatten(settings)]
             client.log_batch(parent.info.run_id, params=pairs)
