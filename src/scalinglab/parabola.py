@@ -17,17 +17,16 @@ class Bottom:
     inside: bool
 
 
-def bottom(x: Array, y: Array, window: float = 0.0) -> Bottom:
-    """Least-squares parabola through the points within `window` of the lowest one, its two neighbours at least.
+def bottom(x: Array, y: Array, near: NDArray[np.generic]) -> Bottom:
+    """Least-squares parabola through the points `near` (a mask or places), three at least, around the lowest of all.
 
-    x must grow. A lowest point at an end, or a parabola whose bottom lies outside the points that made it (the window
-    was no neighbourhood), gives that lowest point itself, flagged as not inside.
+    Where it has no bottom between those points (they were no bowl, or the lowest lies at the end of all), the lowest
+    point itself is given, flagged as not inside.
     """
     lowest = int(np.argmin(y))
-    if 0 < lowest < len(y) - 1:
-        near = np.abs(x - x[lowest]) <= window
-        near[lowest - 1 : lowest + 2] = True
-        a, b, c = np.polyfit(x[near] - x[lowest], y[near], 2)
-        if a > 0 and x[near].min() <= x[lowest] - b / (2 * a) <= x[near].max():
+    own, values = x[near] - x[lowest], y[near]
+    if len(own) >= 3:
+        a, b, c = np.polyfit(own, values, 2)
+        if a > 0 and own.min() <= -b / (2 * a) <= own.max():
             return Bottom(float(x[lowest] - b / (2 * a)), float(c - b**2 / (4 * a)), True)
     return Bottom(float(x[lowest]), float(y[lowest]), False)

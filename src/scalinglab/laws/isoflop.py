@@ -11,7 +11,7 @@ import pandas as pd
 
 from scalinglab.laws.curves import curves, power_law
 from scalinglab.laws.points import Points
-from scalinglab.parabola import bottom
+from scalinglab.parabola import Bottom, bottom
 
 MIN_SIZES = 3  # a parabola
 
@@ -55,7 +55,10 @@ def minima(points: pd.DataFrame, window: float = 0.0) -> list[Minimum]:
     for flops, line in points.groupby("flops"):
         line = line.sort_values("params").reset_index(drop=True)
         x, y = np.log(line["params"].to_numpy(float)), line["loss"].to_numpy(float)
-        best = bottom(x, y, np.log(max(window, 1.0)))
+        lowest = int(y.argmin())
+        near = np.abs(x - x[lowest]) <= np.log(max(window, 1.0))
+        near[max(lowest - 1, 0) : lowest + 2] = True
+        best = bottom(x, y, near) if 0 < lowest < len(y) - 1 else Bottom(float(x[lowest]), float(y[lowest]), False)
         # Tokens at the optimum follow from interpolating ln D in ln N along the line.
         ln_d = np.interp(best.x, x, np.log(line["tokens"]))
         found.append(Minimum(float(str(flops)), float(np.exp(best.x)), float(np.exp(ln_d)), best.y, best.inside))
