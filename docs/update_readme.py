@@ -70,7 +70,7 @@ def rates_line(study: str) -> str:
     return (
         f"* Learning rates: sweeps after {tokens:,} tokens at {', '.join(best['size'])} give peak = "
         f"{law['prefactor']:g} width^{law['exponent']:g}"
-        + (f" (the best rate of {', '.join(edge)} is at the edge of its sweep)." if edge else ".")
+        + (f" (there is no bowl around the best rate of {', '.join(edge)})." if edge else ".")
     )
 
 
@@ -118,8 +118,10 @@ def ladder_lines(study: str) -> list[str]:
 
 
 def large_lines() -> list[str]:
-    """The larger study, where its results are committed."""
+    """The larger study, where its results are there."""
     study = "laptop-large"
+    if not (ROOT / f"results/{study}").exists():
+        return []
     cells = pd.read_csv(ROOT / f"results/{study}/table/cells.csv")
     return [
         "### A larger study",
@@ -133,7 +135,7 @@ def large_lines() -> list[str]:
         rates_line(study),
         *laws_lines(study),
         "",
-        "Porian et al.'s ladder: from the recipe and the counting of Kaplan et al. to ours, one change at a time.",
+        "After the ladder of Porian et al. (2024): which habits of training and counting move the exponent.",
         "",
         f"![The ladder](results/{study}/ladder/0.png)",
         "",

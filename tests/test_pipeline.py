@@ -12,6 +12,7 @@ from dvc.stage import PipelineStage
 from scalinglab import config, pipeline
 from scalinglab.errors import UserError
 from scalinglab.paths import Paths
+from scalinglab.recipes import RECIPES
 from tests.conftest import ROOT
 
 # What every stage imports, and what shows or records a run without deciding its result.
@@ -109,6 +110,10 @@ def test_every_section_a_stage_reads_is_among_its_params(families: dict[str, pip
 
 def test_no_stage_depends_on_execution(families: dict[str, pipeline.Family]) -> None:
     assert not any(key.startswith("execution") for stage in pipeline.stages_of(families) for key in stage.params)
+
+
+def test_the_ladder_trains_every_recipe(families: dict[str, pipeline.Family]) -> None:
+    assert list(dict.fromkeys(stage.item["recipe"] for stage in families["recipe"].stages)) == list(RECIPES)
 
 
 def test_unknown_reference_is_named() -> None:

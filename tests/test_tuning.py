@@ -20,7 +20,19 @@ def test_the_bottom_of_a_bowl_lies_between_the_rates() -> None:
     found = best_rate("d8", RATES, [bowl(rate, 0.03) for rate in RATES])
     assert found.inside
     assert found.rate == pytest.approx(0.03)
-    assert found.loss == pytest.approx(3.0)
+    assert found.loss == min(bowl(rate, 0.03) for rate in RATES), "a loss that was measured"
+
+
+def test_a_rate_that_blows_up_does_not_bend_the_bowl() -> None:
+    rates = (0.008, 0.016, 0.032, 0.064)
+    found = best_rate("d8", rates, [3.11, 3.05, 3.0, 7.0])
+    assert found.loss == 3.0
+    assert found.rate == pytest.approx(0.032)
+    assert not found.inside, "no rate above the best tells where the bowl ends"
+
+
+def test_a_single_rate_is_taken_as_it_is() -> None:
+    assert best_rate("d8", (0.01,), [4.0]) == BestRate("d8", pytest.approx(0.01), 4.0, True)
 
 
 def test_a_best_rate_at_the_edge_is_kept_and_flagged() -> None:

@@ -320,7 +320,7 @@ def _check_together(study: Study, where: str) -> None:
     for name, labels in lists.items():
         if len(set(labels)) != len(labels):
             raise UserError(f"{where}: {name} = {list(labels)}: repeats a label; list each once")
-    sections = (("grid", grid.sizes), ("tune", study.tune.sizes), ("ladder", ladder.sizes))
+    sections = (("grid", grid.sizes), ("tune", study.tune.sizes), ("ladder", ladder.sizes if ladder.seeds else ()))
     for name, size in [(name, size) for name, sizes in sections for size in sizes]:
         width = width_of(size)
         head_dim = min(model.head_dim, width)
@@ -335,7 +335,8 @@ def _check_together(study: Study, where: str) -> None:
                 f"{width // head_dim} heads; take a divisor"
             )
     _check_tune(study, where)
-    _check_ladder(study, where)
+    if ladder.seeds:
+        _check_ladder(study, where)
     tokens = [tokens_of(budget) for budget in grid.budgets]
     if tokens != sorted(tokens):
         raise UserError(f"{where}: grid.budgets = {list(grid.budgets)}: list budgets in growing order")
@@ -365,6 +366,10 @@ def _check_tune(study: Study, where: str) -> None:
         raise UserError(f"{where}: tune.rates = {list(tune.rates)}: list rates in growing order, each once")
     if len(tune.rates) == 2:
         raise UserError(f"{where}: tune.rates = {list(tune.rates)}: a best rate between others takes three or more")
+    if tokens_of(tune.budget) < 2 * training.batch_tokens:
+        raise UserError(
+            f"{where}: tune.budget = {tune.budget}: less than two batches of {training.batch_tokens} tokens"
+        )
     if training.warmup_tokens >= tokens_of(tune.budget) * (1 - training.anneal_share):
         raise UserError(
             f"{where}: tune.budget = {tune.budget}: training.warmup_tokens = {training.warmup_tokens} must end before "
@@ -380,7 +385,12 @@ def _check_ladder(study: Study, where: str) -> None:
     if replicas := [size for size in ladder.sizes if "s" in size]:
         raise UserError(f"{where}: ladder.sizes: {replicas[0]}: list plain widths; ladder.seeds makes replicas")
     if warmup >= tokens[0] * (1 - study.training.anneal_share):
-        raise UserError(f"{where}: ladder.budgets: {ladder.budgets[0]} is not above training.warmup_tokens = {warmup}")
+        raise UserError(
+            f"{where}: ladder.budgets: {ladder.budgets[0]}: training.warmup_tokens = {warmup} must end before its rate "
+            "decays; take a larger budget"
+        )
+    if tokens[0] < 2 * study.training.batch_tokens:
+        raise UserError(f"{where}: ladder.budgets: {ladder.budgets[0]} is less than two batches")
     if ladder.warmup_tokens <= warmup:
         raise UserError(
             f"{where}: ladder.warmup_tokens = {ladder.warmup_tokens}: the long warmup; take more than "

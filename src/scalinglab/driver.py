@@ -4,6 +4,7 @@ Snakemake and DVC each remember what is up to date. They are kept in step like t
 * a stage that ran under Snakemake leaves a receipt (receipts.py), and is recorded in DVC from it;
 * a stage that DVC vouches for and Snakemake did not run (restored, or made by `dvc repro`) is shown to Snakemake with
   `--touch`, which renews its memory of exactly those files;
+* what a removed cell left behind is removed, where it would hide that all else is as it was;
 * what `dvc repro` made in the meantime, and no longer fits, is removed: Snakemake would take it for its own.
 """
 
@@ -41,6 +42,7 @@ def prepare(arguments: Sequence[str] = ()) -> None:
         return
     if any(LOCKS.glob("*")):
         return  # another Snakemake runs in this folder: this one will say so and stop
+    _prune()
     with cache.opened() as held:
         take_receipts(held)
         restored = held.restore()
@@ -152,6 +154,24 @@ def _stages() -> list[Stage]:
 def _remember(valid: Iterable[str], locked: dict[str, str]) -> None:
     """Note which run Snakemake now knows each valid stage's outputs of."""
     files.write_json(KNOWN, {name: locked[name] for name in sorted(valid)})
+
+
+def _prune() -> None:
+    """Remove outputs of stages that params.yaml no longer has from the folders that stages depend on.
+
+    Such a dependency is everything in its folder: with a removed cell's file still there, DVC would not know the folder
+    again, and nothing below it would come back from the cache.
+    """
+    families = pipeline.load()
+    stages = pipeline.stages_of(families)
+    declared = {out for stage in stages for out in stage.outs}
+    patterns = [pattern for family in families.values() for pattern in family.out_patterns]
+    ours = [re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(pattern))) for pattern in patterns]
+    folders = {dep for stage in stages for dep in stage.deps if pipeline.is_result(dep) and dep not in declared}
+    for path in (path for folder in folders for path in pipeline.files_of(folder)):
+        name = path.as_posix()
+        if name not in declared and any(pattern.fullmatch(name) for pattern in ours):
+            path.unlink(missing_ok=True)
 
 
 def _drop(names: set[str]) -> None:

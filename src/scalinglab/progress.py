@@ -7,6 +7,7 @@ from typing import Any
 
 from scalinglab.config import START, Study, parse, tokens_of, width_of
 from scalinglab.paths import Paths
+from scalinglab.recipes import RECIPES
 
 
 class Progress:
@@ -32,10 +33,17 @@ class Progress:
         return text
 
     def _stretches(self) -> list[tuple[str, float]]:
-        """(name, work) of every rate sweep, trunk segment and anneal."""
+        """(name, work) of every rate sweep, trunk segment, anneal and run of the ladder."""
         study, share = self._study, self._study.training.anneal_share
         sweep = tokens_of(study.tune.budget) * len(study.tune.rates)
         rows = [(f"tune-{size}-{study.tune.budget}", _weight(size) * sweep) for size in study.tune.sizes]
+        longest = tokens_of(study.ladder.budgets[-1])
+        rows += [
+            (f"recipe-{size}-{seed}/{recipe}", _weight(size) * longest)
+            for size in study.ladder.sizes
+            for seed in study.ladder.seeds
+            for recipe in RECIPES
+        ]
         for size in study.grid.sizes:
             weight = _weight(size)
             for segment in study.grid.segments:
@@ -52,6 +60,7 @@ class Progress:
         paths = Paths(self._study.study)
         finals = {
             "tune": paths.of("tune", f"{size}.csv"),
+            "recipe": paths.of("recipe", f"{budget}-{size}.csv"),
             "trunk": paths.trunk(size, budget),
             "anneal": paths.cell("anneal", size, budget, ".safetensors"),
         }

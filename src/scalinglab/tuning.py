@@ -12,11 +12,15 @@ from scalinglab.training.schedule import RateLaw
 # Bowls are flat and each loss carries the noise of its seed: at width 16, two sweeps (400k and 800k tokens) put the
 # bottom at 0.049 and 0.128 through three rates, at 0.054 and 0.066 through five.
 NEAR = 5
+WORTH = 1.1  # a loss further above the lowest is of a rate about to diverge, or hardly learning: no part of a bowl
 
 
 @dataclass(frozen=True)
 class BestRate:
-    """The rate with the lowest held-out loss of one size; `inside` where it lies between the rates tried."""
+    """The best rate of one size, and the lowest loss that was measured.
+
+    inside: whether the measured rates form a bowl with its bottom between them; else the rate is the best one tried.
+    """
 
     size: str
     rate: float
@@ -27,21 +31,21 @@ class BestRate:
 def best_rate(size: str, rates: Sequence[float], losses: Sequence[float]) -> BestRate:
     """Bottom of a parabola in ln rate through the NEAR rates nearest the best; diverged runs (NaN) take no part.
 
-    Raises ValueError where every run diverged.
+    A sweep of a single rate has that one. Raises ValueError where every run diverged.
     """
     finished = sorted((rate, loss) for rate, loss in zip(rates, losses, strict=True) if np.isfinite(loss))
     if not finished:
         raise ValueError(f"{size}: every rate diverged")
-    x, y = np.log([rate for rate, _ in finished]), np.array([loss for _, loss in finished])
+    lowest = min(loss for _, loss in finished)
+    x, y = np.array([(np.log(rate), loss) for rate, loss in finished if loss <= WORTH * lowest]).T
     found = bottom(x, y, np.argsort(np.abs(x - x[y.argmin()]), kind="stable")[:NEAR])
-    return BestRate(size, float(np.exp(found.x)), found.y, found.inside)
+    return BestRate(size, float(np.exp(found.x)), lowest, found.inside or len(rates) == 1)
 
 
 def fit(best: Sequence[BestRate]) -> RateLaw:
     """Least squares of ln rate on ln width; a single width gives a constant rate.
 
-    Sizes whose best rate is the lowest or highest tried take part with that rate: they pull the law towards the range
-    that was seen, and are flagged where the law is shown.
+    Sizes without a bowl take part with the best rate that they tried, and are flagged where the law is shown.
     """
     widths = np.array([width_of(one.size) for one in best], dtype=np.float64)
     rates = np.array([one.rate for one in best])

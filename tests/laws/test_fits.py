@@ -80,7 +80,7 @@ def test_edge_minima_are_flagged(exact: Points) -> None:
 
 
 def test_lines_need_three_sizes(exact: Points) -> None:
-    assert isoflop.lines(exact.take(exact.n < np.unique(exact.n)[2]), 5).empty
+    assert isoflop.lines(exact.take(exact.n < np.unique(exact.n)[2]), 5) == []
 
 
 def test_replicas_enter_curves_by_their_mean(exact: Points) -> None:

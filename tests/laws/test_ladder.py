@@ -6,7 +6,7 @@ import pytest
 
 from scalinglab.laws.ladder import RUNGS, climb
 from scalinglab.laws.surface import Surface
-from scalinglab.training.recipes import RECIPES
+from scalinglab.recipes import RECIPES
 
 SIZES, BUDGETS = (10_000, 20_000, 40_000, 80_000, 160_000), (2e5, 4e5, 8e5, 1.6e6, 3.2e6, 6.4e6)
 

@@ -1,6 +1,7 @@
 """What a fit may be trusted with: bad tables, verdicts, intervals, forecasts, plans."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -126,7 +127,7 @@ def test_a_flat_surface_has_no_optimum(alpha: float, beta: float) -> None:
     flat = Surface(E=2.7, A=900.0, B=1.0, alpha=alpha, beta=beta)
     best = flat.optimum(1e12)
     assert np.isnan([best.n, best.d, best.loss]).all()
-    assert math.isnan(flat.exponent_n) == (alpha + beta < 1e-3)
+    assert math.isnan(flat.exponent_n) == (min(alpha, beta) < 1e-3)
 
 
 def test_a_plan_knows_the_optimum_and_a_run_that_helps() -> None:
@@ -155,6 +156,8 @@ def test_the_suggested_run_shrinks_the_spread_as_much_as_it_says() -> None:
         fit = parametric.fit(drawn, "squared", starts=[parametric.start_of(TRUTH)])
         return {"ln n": math.log(fit.surface.optimum(flops).n)}
 
+    # Each cell with an error of its own, as the design of the next run takes it.
+    data = replace(data, trunk=more.trunk[:-1])
     without, with_it = (bootstrap.redrawn(one, size, noise, 150, seed=1)["ln n"].std() for one in (data, more))
     assert step.shrinks_to < 0.9
     assert with_it / without == pytest.approx(step.shrinks_to, rel=0.2)

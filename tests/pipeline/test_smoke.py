@@ -179,6 +179,18 @@ def test_one_figures_parameter_redraws_that_figure(repository: Repository) -> No
     repository.assert_clean()
 
 
+def test_what_a_removed_cell_left_behind_hides_nothing(repository: Repository) -> None:
+    folder = repository.root / "results/smoke"
+    shutil.copy(folder / "tune/d8.csv", folder / "tune/d10.csv")
+    shutil.copy(folder / "evaluate/tokenizer/d8-20k.json", folder / "evaluate/tokenizer/d10-20k.json")
+    (folder / "tune/notes.txt").write_text("of a user, and no output of a stage")
+    assert NOTHING in repository.snakemake()
+    assert not (folder / "tune/d10.csv").exists()
+    assert not (folder / "evaluate/tokenizer/d10-20k.json").exists()
+    (folder / "tune/notes.txt").unlink()
+    repository.assert_clean()
+
+
 def test_going_back_restores_without_running(repository: Repository) -> None:
     repository.change("figures.loss.dpi", 140)
     assert NOTHING in repository.snakemake()
@@ -194,7 +206,7 @@ def test_an_optional_branch_is_there_when_it_is_asked_for(repository: Repository
     assert repository.results()["ladder/0.png"].startswith(b"\x89PNG")
     repository.assert_clean()
     repository.change("ladder.seeds", [])
-    assert repository.jobs_run()
+    assert families(repository.jobs_run()) == {"recipe", "ladder"}
     repository.assert_clean()
 
 

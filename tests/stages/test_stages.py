@@ -16,6 +16,7 @@ from scalinglab.files import read_json, write_json
 from scalinglab.laws.surface import Surface
 from scalinglab.model.weights import load_tensors
 from scalinglab.paths import Paths
+from scalinglab.recipes import RECIPES
 from scalinglab.stages import (
     anneal,
     emergence,
@@ -35,7 +36,6 @@ from scalinglab.stages import (
     trunk,
     tune,
 )
-from scalinglab.training.recipes import RECIPES
 
 
 def find_rates(study: Study) -> None:
@@ -125,11 +125,17 @@ def test_the_ladder_s_last_recipe_is_the_study_s_own(tiny_study: Study) -> None:
         # CSV files keep six digits.
         assert rows["tuned"].loc[budget, "val/loss"] == pytest.approx(cells.loc[("d8", budget), "val/loss"], rel=1e-5)
         assert rows["tuned"].loc[budget, "flops"] == cells.loc[("d8", budget), "flops"]
-        losses = {name: rows[name].loc[budget, "val/loss"] for name in RECIPES}
-        assert len(set(losses.values())) == len(RECIPES), f"each recipe differs: {losses}"
+    law = pretraining.read_rate_law(tiny_study)
+    rates_of = {name: rows[name]["rate"].unique().tolist() for name in RECIPES}
+    largest, own = [pytest.approx(law.peak("d16"), rel=1e-5)], [pytest.approx(law.peak("d8"), rel=1e-5)]
+    assert rates_of == {"base": largest, "warmup": largest, "decay": largest, "tuned": own}
+    assert not rows["base"]["val/loss"].equals(rows["warmup"]["val/loss"]), "the warmup is another"
+    assert not rows["warmup"]["val/loss"].equals(rows["decay"]["val/loss"]), "the rate decays"
+    at_largest = [pd.read_csv(paths.of("recipe", f"0/{name}-d16.csv"))["val/loss"] for name in ("decay", "tuned")]
+    assert at_largest[0].equals(at_largest[1]), "the largest size has its own rate in both"
     ladder.run(tiny_study, "0")
     rungs = pd.read_csv(paths.of("ladder", "0.csv"))
-    assert rungs["recipe"].tolist() == ["kaplan", "kaplan", "kaplan", "kaplan", "warmup", "warmup", "decay", "decay",
+    assert rungs["recipe"].tolist() == ["base", "base", "base", "base", "warmup", "warmup", "decay", "decay",
                                         "tuned", "tuned"]  # fmt: skip
     assert paths.of("ladder", "0.png").stat().st_size > 10_000
 

@@ -23,6 +23,6 @@ def draw(rungs: pd.DataFrame) -> Figure:
     axis.set_yticks(range(len(RUNGS)), [name for name, _, _ in RUNGS])
     axis.invert_yaxis()
     axis.set_xlabel("exponent a of N_opt ~ C^a (95 %, from the noise between seeds)")
-    axis.set_title("From Kaplan's recipe and counting to ours, one change at a time", fontsize=9)
+    axis.set_title("One change at a time (after Porian et al. 2024)", fontsize=9)
     figure.legend(fontsize=7, loc="outside lower center", ncols=4)
     return figure

@@ -16,7 +16,9 @@ def draw(tables: Tables) -> Figure:
     for size, sweep in tables.sweeps.groupby("size", sort=False):
         style = styles[width_of(str(size))]
         left.plot(sweep["rate"], sweep["val/loss"], linewidth=1, markersize=4, label=size, **style)
-    left.plot(best["rate"], best["loss"], "k+", markersize=9, label="lowest point")
+    for row in best.itertuples():
+        left.axvline(row.rate, color=styles[row.width]["color"], linestyle=":", linewidth=1)
+    left.plot([], [], "k:", linewidth=1, label="bottom of the bowl")
     left.set_xscale("log")
     left.set_xlabel("peak learning rate")
     left.set_ylabel("held-out loss (nats a token)")
@@ -37,7 +39,7 @@ def draw(tables: Tables) -> Figure:
     right.yaxis.set_minor_formatter(NullFormatter())
     right.set_xlabel("width")
     right.set_ylabel("best peak learning rate")
-    at_edge = "" if best["inside"].all() else "; hollow: at the edge of the rates"
+    at_edge = "" if best["inside"].all() else "; hollow: no bowl"
     right.set_title(f"The law that trunks follow{at_edge}", fontsize=9)
     right.legend(fontsize=8)
     return figure

@@ -8,7 +8,7 @@ import pandas as pd
 
 from scalinglab.errors import UserError
 from scalinglab.laws import bootstrap, isoflop, parametric
-from scalinglab.laws.estimators import LINES, estimate
+from scalinglab.laws.estimators import LINES, estimate, raw
 from scalinglab.laws.parametric import Fit
 from scalinglab.laws.points import CONVENTIONS, Points, of_cells
 from scalinglab.laws.verdict import judge, rms_error
@@ -41,7 +41,7 @@ def _convention(
             reason = str(error)
 
     def statistic(drawn: Points) -> dict[str, float]:
-        values = {f"exponent {other}": estimate(other, drawn) for other in estimators}
+        values = {f"exponent {other}": raw(other, drawn) for other in estimators}
         for form, fit in fits.items():
             start = [parametric.start_of(fit.surface)]
             surface = parametric.fit(drawn, "huber", delta, start, form).surface.as_dict()
@@ -75,8 +75,8 @@ def _convention(
 
 def isoflop_lines(cells: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """The points of the iso-FLOP lines under the study's own counting, and their minima."""
-    points = isoflop.lines(of_cells(cells, MAIN), LINES)
-    return points, [asdict(minimum) for minimum in isoflop.minima(points)]
+    found = isoflop.lines(of_cells(cells, MAIN), LINES)
+    return isoflop.table(found), [asdict(minimum) for minimum in isoflop.minima(found)]
 
 
 def summary(conventions: dict[str, Any]) -> dict[str, float | bool]:

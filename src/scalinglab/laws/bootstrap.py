@@ -32,10 +32,15 @@ def resamples(data: Points, statistic: Callable[[Points], dict[str, float]], cou
 def redrawn(
     data: Points, statistic: Callable[[Points], dict[str, float]], noise: float, count: int, seed: int
 ) -> pd.DataFrame:
-    """One row a draw: the statistic of the same cells with losses times exp(noise z), z normal, for each cell."""
+    """One row a draw: the statistic of the same cells with losses times exp(noise z), z normal and shared by a trunk.
+
+    Replicas show that cells of a trunk err together.
+    """
     rng = np.random.default_rng(seed)
+    names, trunk = np.unique(data.trunk, return_inverse=True)
     return pd.DataFrame(
-        statistic(replace(data, loss=data.loss * np.exp(noise * rng.standard_normal(len(data))))) for _ in range(count)
+        statistic(replace(data, loss=data.loss * np.exp(noise * rng.standard_normal(len(names))[trunk])))
+        for _ in range(count)
     )
 
 

@@ -32,10 +32,15 @@ ESTIMATORS: dict[str, Estimator] = {
 }
 
 
-def estimate(name: str, data: Points) -> float:
-    """An estimator's exponent, NaN where the points are too few for it or it leaves [0, 1]."""
+def raw(name: str, data: Points) -> float:
+    """An estimator's exponent, NaN where it has none: what intervals are made of, whose ends must not be cut off."""
     try:
-        value = ESTIMATORS[name](data)
+        return ESTIMATORS[name](data)
     except UserError:
         return math.nan
+
+
+def estimate(name: str, data: Points) -> float:
+    """An estimator's exponent, NaN where it has none or leaves [0, 1]."""
+    value = raw(name, data)
     return value if 0 <= value <= 1 else math.nan

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from scalinglab.laws.curves import curves, power_law
-from scalinglab.laws.points import Points
+from scalinglab.laws.points import Array, Points
 from scalinglab.parabola import Bottom, bottom
 
 MIN_SIZES = 3  # a parabola
@@ -27,42 +27,60 @@ class Minimum:
     inside: bool
 
 
-def lines(data: Points, count: int) -> pd.DataFrame:
-    """Points (flops, params, tokens, loss) of `count` iso-FLOP lines that cross at least three sizes each."""
+@dataclass(frozen=True)
+class Line:
+    """One iso-FLOP line: parameters (growing), tokens and loss where sizes cross it, all [sizes]."""
+
+    flops: float
+    params: Array
+    tokens: Array
+    loss: Array
+
+
+def lines(data: Points, count: int) -> list[Line]:
+    """Up to `count` iso-FLOP lines that cross at least three sizes each, cheapest first."""
     sizes = curves(data)
-    columns = ["flops", "params", "tokens", "loss"]
     if len(sizes) < MIN_SIZES:
-        return pd.DataFrame(columns=columns)
+        return []
     # From where the third-cheapest size begins to where the third-dearest ends, three sizes can be crossed.
     low = sorted(size.low for size in sizes)[MIN_SIZES - 1]
     high = sorted((size.high for size in sizes), reverse=True)[MIN_SIZES - 1]
     flops = np.geomspace(low, high, count) if low < high else np.array([])
-    parts = [
-        pd.DataFrame({"flops": c, "params": s.n, "tokens": c / s.flops_per_token, "loss": s.loss(c)})
-        for s in sizes
-        for c in [flops[s.covers(flops)]]
+    crossed = np.array([size.covers(flops) for size in sizes])
+    loss = np.array([size.loss(flops) for size in sizes])
+    n, per_token = np.array([s.n for s in sizes]), np.array([s.flops_per_token for s in sizes])
+    return [
+        Line(float(c), n[on], c / per_token[on], loss[on, i])
+        for i, c in enumerate(flops)
+        if (on := crossed[:, i]).sum() >= MIN_SIZES
     ]
-    table = pd.concat(parts, ignore_index=True).sort_values(["flops", "params"], ignore_index=True)
-    return table[table.groupby("flops")["flops"].transform("size") >= MIN_SIZES].reset_index(drop=True)
 
 
-def minima(points: pd.DataFrame, window: float = 0.0) -> list[Minimum]:
+def table(found: list[Line]) -> pd.DataFrame:
+    """The lines as one tidy table: flops, params, tokens, loss."""
+    columns = ("flops", "params", "tokens", "loss")
+    rows = [(line.flops, *point) for line in found for point in zip(line.params, line.tokens, line.loss, strict=True)]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def minima(found: list[Line], window: float = 0.0) -> list[Minimum]:
     """The minimum of each line: a parabola in ln N through the points within a factor `window` of the lowest.
 
     At least its two neighbours take part, so 0 means three points.
     """
-    found = []
-    for flops, line in points.groupby("flops"):
-        line = line.sort_values("params").reset_index(drop=True)
-        x, y = np.log(line["params"].to_numpy(float)), line["loss"].to_numpy(float)
-        lowest = int(y.argmin())
-        near = np.abs(x - x[lowest]) <= np.log(max(window, 1.0))
-        near[max(lowest - 1, 0) : lowest + 2] = True
-        best = bottom(x, y, near) if 0 < lowest < len(y) - 1 else Bottom(float(x[lowest]), float(y[lowest]), False)
-        # Tokens at the optimum follow from interpolating ln D in ln N along the line.
-        ln_d = np.interp(best.x, x, np.log(line["tokens"]))
-        found.append(Minimum(float(str(flops)), float(np.exp(best.x)), float(np.exp(ln_d)), best.y, best.inside))
-    return found
+    return [_minimum(line, window) for line in found]
+
+
+def _minimum(line: Line, window: float) -> Minimum:
+    x, lowest = np.log(line.params), int(line.loss.argmin())
+    near = np.abs(x - x[lowest]) <= np.log(max(window, 1.0))
+    near[max(lowest - 1, 0) : lowest + 2] = True
+    best = Bottom(float(x[lowest]), float(line.loss[lowest]), False)
+    if 0 < lowest < len(x) - 1:
+        best = bottom(x, line.loss, near)
+    # Tokens at the optimum follow from interpolating ln D in ln N along the line.
+    ln_d = np.interp(best.x, x, np.log(line.tokens))
+    return Minimum(line.flops, float(np.exp(best.x)), float(np.exp(ln_d)), best.y, best.inside)
 
 
 def exponent(data: Points, count: int, window: float = 0.0) -> float:

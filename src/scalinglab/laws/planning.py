@@ -37,6 +37,8 @@ class Plan:
     off: dict[float, float]
     compute_wasted: dict[float, float]
     next_run: NextRun
+    draws: int  # resamples that have an optimum; the others are missing from the intervals
+    resamples: int
     beyond: float  # the budget in units of the largest compute in the data
 
 
@@ -50,14 +52,17 @@ def plan(data: Points, fit: Fit, flops: float, delta: float, resamples: int, see
         return {"n": best.n, "d": best.d, "loss": best.loss, "exponent_n": surface.exponent_n}
 
     best = fit.surface.optimum(flops)
+    table = bootstrap.resamples(data, optimum_of, resamples, seed)
     off = {factor: _loss_off(fit.surface, best, factor) for factor in (0.5, 2.0)}
     return Plan(
         flops,
         best,
-        bootstrap.intervals(bootstrap.resamples(data, optimum_of, resamples, seed)),
+        bootstrap.intervals(table),
         off,
         {factor: 1 - compute_for(fit.surface, loss) / flops for factor, loss in off.items()},
         next_run(data, fit.surface, flops, next_flops),
+        bootstrap.draws_used(table).get("n", 0),
+        len(table),
         flops / float(data.c.max()),
     )
 

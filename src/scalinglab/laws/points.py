@@ -1,6 +1,6 @@
 """Cells as plain arrays, checked once: what every estimator takes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -32,11 +32,10 @@ class Points:
 
     def averaged(self) -> "Points":
         """Replicas, cells of equal N and D, as one cell with their mean loss; its trunk is the first's."""
-        table = pd.DataFrame({"n": self.n, "d": self.d, "c": self.c, "loss": self.loss, "trunk": self.trunk})
-        mean = table.groupby(["n", "d"], as_index=False, sort=False).agg(
-            {"c": "first", "loss": "mean", "trunk": "first"}
-        )
-        return Points(*(mean[name].to_numpy() for name in ("n", "d", "c", "loss", "trunk")))
+        places = np.stack([self.n, self.d], axis=1)
+        _, first, inverse = np.unique(places, axis=0, return_index=True, return_inverse=True)
+        mean = np.bincount(inverse.ravel(), weights=self.loss) / np.bincount(inverse.ravel())
+        return replace(self.take(first), loss=mean)
 
 
 def points(n: Array, d: Array, loss: Array, c: Array | None = None, trunk: NDArray[np.str_] | None = None) -> Points:

@@ -48,9 +48,9 @@ class Surface:
     def exponent_n(self) -> float:
         """a of N_opt ~ C^a for C = 6 N D: beta / (alpha + beta) (Hoffmann et al. 2022, eq. 4), whatever gamma.
 
-        NaN for a surface that is flat in both: it has no optimum.
+        NaN for a surface that is flat in size or in tokens: it has no optimum.
         """
-        return self.beta / (self.alpha + self.beta) if self.alpha + self.beta > FLAT else math.nan
+        return self.beta / (self.alpha + self.beta) if min(self.alpha, self.beta) > FLAT else math.nan
 
     def optimum(self, flops: float) -> Optimum:
         """Where the loss is least on 6 N D = C (Hoffmann et al. 2022, eq. 4, with G = (alpha A / beta B)^(1/(a+b))).

@@ -8,7 +8,7 @@ from scalinglab.figures.style import save
 from scalinglab.files import read_json, write_text
 from scalinglab.laws import ladder
 from scalinglab.paths import Paths
-from scalinglab.training.recipes import RECIPES
+from scalinglab.recipes import RECIPES
 
 
 def run(study: Study, seed: str) -> None:

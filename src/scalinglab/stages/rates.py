@@ -19,12 +19,12 @@ def run(study: Study) -> None:
         try:
             one = best_rate(size, sweep["rate"].tolist(), sweep["val/loss"].tolist())
         except ValueError as error:
-            raise UserError(f"{error}; add lower rates to tune.rates = {list(study.tune.rates)}") from None
-        if not one.inside and len(sweep) > 1:
-            print(f"{size}: the best rate, {one.rate:g}, is at the edge of tune.rates; add rates beyond it")
+            raise UserError(f"{error}; put lower rates into tune.rates = {list(study.tune.rates)}") from None
+        if not one.inside:
+            print(f"{size}: there is no bowl around its best rate, {one.rate:g}; add rates beside it to tune.rates")
         best.append(one)
     law = fit(best).rounded()
     rows = [{**asdict(one), "law": law.peak(one.size)} for one in best]
     write_csv(paths.of("rates", "best.csv"), rows, tuple(rows[0]))
-    # By itself: trunks depend on this file, and on nothing that may change without changing the law.
+    # By itself: trunks depend on the law alone, and not on the losses that it comes from.
     write_json(paths.rate_law, asdict(law))

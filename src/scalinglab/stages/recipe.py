@@ -6,9 +6,9 @@ from scalinglab.config import Study, tokens_of, width_of
 from scalinglab.files import write_csv
 from scalinglab.model.counts import cell_flops, count
 from scalinglab.paths import Paths
+from scalinglab.recipes import RECIPES
 from scalinglab.stages.pretraining import read_rate_law
 from scalinglab.stages.short_runs import ShortRun
-from scalinglab.training.recipes import RECIPES
 from scalinglab.training.schedule import branch_of, run_rate, steps_of, trunk_rate
 
 

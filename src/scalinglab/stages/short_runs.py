@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from scalinglab.config import Study, seed_of
-from scalinglab.evaluation.text import token_losses
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.paths import Paths
 from scalinglab.reporter import Reporter
@@ -82,4 +81,14 @@ class ShortRun:
         """Mean held-out loss in nats a token; NaN where the run diverged."""
         if self.diverged:
             return float("nan")
-        return float(token_losses(self.model, self._held_out, self._study.evaluation.batch_rows).mean())
+        self.model.eval()
+        device, total, tokens = next(self.model.parameters()).device, 0.0, 0
+        at_once = self._study.training.batch_tokens // self._study.mixture.seq_len
+        for start in range(0, len(self._held_out), at_once):
+            block = torch.from_numpy(self._held_out[start : start + at_once].astype(np.int64)).to(device)
+            targets_BT = block[:, 1:].contiguous()
+            with torch.no_grad():
+                mean = self.model.loss(block[:, :-1], targets_BT, torch.arange(targets_BT.numel(), device=device))
+            total += float(mean) * targets_BT.numel()
+            tokens += targets_BT.numel()
+        return total / tokens

@@ -20,10 +20,10 @@ from scalinglab.config import START, Study
 from scalinglab.model.counts import count
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.shape import shape_of
+from scalinglab.recipes import RECIPES, Recipe
 from scalinglab.stages.models import pick_device
 from scalinglab.training.optimiser import AdamW
-from scalinglab.training.recipes import RECIPES
-from scalinglab.training.schedule import branch_step, steps_of
+from scalinglab.training.schedule import branch_of, branch_step, steps_of
 
 STATE_COPIES = 3  # weights and two moments
 BYTES = 4
@@ -62,19 +62,25 @@ def costs(study: Study) -> list[Cost]:
     weights = sum(counts[size].params_total for size in sizes) * budgets * BYTES
     jobs = len(sizes) * budgets
     sweep = steps_of(config.tokens_of(study.tune.budget), batch) * batch * len(study.tune.rates)
-    ladder, recipes = study.ladder, len(RECIPES) * len(study.ladder.seeds)
-    # Each recipe trains a trunk up to the largest budget; those that decay also train an anneal for each.
-    lasts = [steps_of(config.tokens_of(budget), batch) * batch for budget in ladder.budgets]
-    decays = sum(recipe.decay for recipe in RECIPES.values()) * len(ladder.seeds)
-    of_ladder = recipes * lasts[-1] + decays * study.training.anneal_share * sum(lasts[:-1])
-    optional = [Cost("recipe", recipes * len(ladder.sizes), of(of_ladder, ladder.sizes), 0.0)] if ladder.seeds else []
+    ladder = study.ladder
+    tokens_of_ladder = len(ladder.seeds) * sum(_recipe_steps(study, recipe) for recipe in RECIPES.values()) * batch
+    ladder_jobs = len(ladder.seeds) * len(RECIPES) * len(ladder.sizes)
     return [
         Cost("tune", len(study.tune.sizes), of(sweep, study.tune.sizes), 0.0),
         Cost("trunk", jobs, of(tokens_of_trunk), weights * STATE_COPIES),
         Cost("anneal", jobs, of(tokens_of_anneals), weights),
         Cost("evaluate + shots", 2 * jobs, of(scored), 0.0),
-        *optional,
+        *([Cost("recipe", ladder_jobs, of(tokens_of_ladder, ladder.sizes), 0.0)] if ladder.seeds else []),
     ]
+
+
+def _recipe_steps(study: Study, recipe: Recipe) -> int:
+    """Steps that one size takes under a recipe: its trunk, and an anneal for each budget where it decays."""
+    lasts = [steps_of(config.tokens_of(budget), study.training.batch_tokens) for budget in study.ladder.budgets]
+    if not recipe.decay:
+        return lasts[-1]
+    firsts = [branch_of(last, study.training) for last in lasts]
+    return firsts[-1] + sum(last - first for first, last in zip(firsts, lasts, strict=True))
 
 
 def training_rate(study: Study, size: str, device: torch.device) -> float:
@@ -117,7 +123,8 @@ def show(study: Study) -> None:
     """Print the table of a study."""
     device = pick_device(study)
     rows, start = costs(study), process_start()
-    sizes = dict.fromkeys((*study.grid.sizes, *study.tune.sizes, *study.ladder.sizes))
+    of_ladder = study.ladder.sizes if study.ladder.seeds else ()
+    sizes = dict.fromkeys((*study.grid.sizes, *study.tune.sizes, *of_ladder))
     rates = {size: training_rate(study, size, device) for size in sizes}
     table = Table(title=f"study {study.study}: {len(study.grid.cells())} cells on {device}")
     for column in ("stage", "jobs", "FLOPs", "one job at a time", "disk"):

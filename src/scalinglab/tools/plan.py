@@ -95,6 +95,8 @@ def show(data: Points, fit: parametric.Fit, planned: Plan) -> None:
         text = ".4f" if name == "loss" else ".3g"
         table.add_row(label, f"{value:{text}}", f"{low:{text}} to {high:{text}}")
     console.print(table)
+    if planned.draws < planned.resamples:
+        console.print(f"intervals from the {planned.draws} of {planned.resamples} resamples that have an optimum")
     for factor, loss in planned.off.items():
         console.print(
             f"with {factor:g} times that size: {loss - best.loss:+.4f} nats, as if "

@@ -24,7 +24,7 @@ class RateLaw:
 
     def rounded(self) -> "RateLaw":
         """To three digits and two decimals: what the sweep can know, so that noise in it does not restart trunks."""
-        return RateLaw(float(f"{self.prefactor:.3g}"), round(self.exponent, 2))
+        return RateLaw(float(f"{self.prefactor:.3g}"), round(self.exponent, 2) + 0.0)  # no -0.0
 
 
 def steps_of(tokens: int, batch_tokens: int) -> int:

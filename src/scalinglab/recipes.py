@@ -13,7 +13,7 @@ class Recipe:
 
 
 RECIPES = {
-    "kaplan": Recipe(long_warmup=True, decay=False, rate_by_size=False),
+    "base": Recipe(long_warmup=True, decay=False, rate_by_size=False),
     "warmup": Recipe(long_warmup=False, decay=False, rate_by_size=False),
     "decay": Recipe(long_warmup=False, decay=True, rate_by_size=False),
     "tuned": Recipe(long_warmup=False, decay=True, rate_by_size=True),
