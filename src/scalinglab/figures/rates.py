@@ -23,7 +23,7 @@ def draw(tables: Tables) -> Figure:
     left.set_xlabel("peak learning rate")
     left.set_ylabel("held-out loss (nats a token)")
     left.set_title(f"After {int(tables.sweeps['tokens'].max()):,} tokens", fontsize=9)
-    left.legend(fontsize=7)
+    figure.legend(*left.get_legend_handles_labels(), fontsize=7, loc="outside lower center", ncols=len(best) + 1)
     for row in best.itertuples():
         fill = "full" if row.inside else "none"
         right.plot(row.width, row.rate, linestyle="", markersize=6, fillstyle=fill, **styles[row.width])
