@@ -163,6 +163,30 @@ def replicate_lines() -> list[str]:
     ]
 
 
+def plan_lines() -> list[str]:
+    """A plan from the published points."""
+    plan = read("results/replicate/replicate.json")["plan"]
+    ends = {name: [f"{x:.3g}" for x in plan["intervals"][name]] for name in ("n", "d", "loss")}
+    best, step, off = plan["optimum"], plan["next_run"], plan["off"]
+    return [
+        f"From the same points, `scalinglab plan --flops {plan['flops']:.0e}` answers:",
+        "",
+        "| | best | 95 % interval |",
+        "|---|---|---|",
+        f"| parameters | {best['n']:.3g} | {' to '.join(ends['n'])} |",
+        f"| tokens | {best['d']:.3g} | {' to '.join(ends['d'])} |",
+        f"| loss (nats a token) | {best['loss']:.4f} | {' to '.join(ends['loss'])} |",
+        "",
+        "; ".join(
+            f"{factor} times that size costs {loss - best['loss']:.4f} nats, or "
+            f"{100 * plan['compute_wasted'][factor]:.1f} % of the compute"
+            for factor, loss in off.items()
+        )
+        + f". The run of at most {step['flops']:.1e} FLOPs that would narrow it most: {step['n']:.2g} parameters "
+        f"on {step['d']:.2g} tokens, to about {100 * step['shrinks_to']:.0f} % of its width.",
+    ]
+
+
 def block() -> str:
     """The results block, in Markdown."""
     cells = pd.read_csv(ROOT / "results/laptop/table/cells.csv")
@@ -218,6 +242,8 @@ def block() -> str:
         "(Besiroglu et al. 2024) and the exponents of Pearce & Song (2024).",
         "",
         *replicate_lines(),
+        "",
+        *plan_lines(),
         "",
         *coverage_lines(),
         "",

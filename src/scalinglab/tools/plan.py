@@ -69,8 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
         data = of_cells(pd.read_csv(Paths(config.load().study).cells), "matmul")
     if arguments.drop_highest:
         data = data.take(data.loss.argsort()[: len(data) - arguments.drop_highest])
-    fits = [parametric.fit(data, "huber", HUBER_DELTA, form=form) for form in parametric.FORMS]
-    fit = min(fits, key=lambda fit: verdict.rms_error(data, fit))
+    fit = better_fit(data)
     if math.isnan(fit.surface.optimum(flops).n):
         raise UserError(
             f"the fitted loss does not fall with both size and tokens (alpha = {fit.surface.alpha:.2g}, beta = "
@@ -78,6 +77,12 @@ def run(arguments: argparse.Namespace) -> None:
         )
     next_flops = arguments.next_flops or float(data.c.max())
     show(data, fit, plan(data, fit, flops, HUBER_DELTA, arguments.resamples, 0, next_flops))
+
+
+def better_fit(data: Points) -> parametric.Fit:
+    """The fit of the form that leaves the smaller root mean square error."""
+    fits = [parametric.fit(data, "huber", HUBER_DELTA, form=form) for form in parametric.FORMS]
+    return min(fits, key=lambda fit: verdict.rms_error(data, fit))
 
 
 def show(data: Points, fit: parametric.Fit, planned: Plan) -> None:

@@ -1,7 +1,8 @@
 """`scalinglab replicate`: published scaling-law analyses, repeated by the code that fits our own cells.
 
 Epoch AI's refit of Chinchilla (Besiroglu et al. 2024) from its 245 points, and Pearce & Song's (2024) exponents under
-two ways of counting. Writes results/replicate/replicate.json with each published number beside ours.
+two ways of counting. Writes results/replicate/replicate.json with each published number beside ours, and
+a plan made from those points.
 """
 
 import argparse
@@ -17,8 +18,9 @@ from scalinglab.corpus.fetch import fetch
 from scalinglab.files import sha256, write_json
 from scalinglab.laws import bootstrap, counting, extrapolation, parametric
 from scalinglab.laws.parametric import Fit
+from scalinglab.laws.planning import plan
 from scalinglab.laws.points import Points
-from scalinglab.tools.plan import read
+from scalinglab.tools.plan import HUBER_DELTA, better_fit, read
 
 # The MIT-licensed copy of the points in mcleish7/gemstone-scaling-laws.
 URL = (
@@ -29,6 +31,7 @@ SHA256 = "193478df4e90f040016431996c45682659306840ecdadf83cfb9cd5ca0aa1b30"
 COLUMNS = {"N": "Model Size", "C": "Training FLOP", "loss": "loss"}
 DROPPED = 5  # highest losses, outliers of the extraction (Besiroglu et al. 2024, section 3)
 HELD_ABOVE = 1e20  # FLOPs
+PLANNED_FLOPS, PLAN_RESAMPLES = 1e21, 500  # the plan that the README shows
 RESULT = Path("results/replicate/replicate.json")
 
 
@@ -123,7 +126,14 @@ def run(arguments: argparse.Namespace) -> int:
     Console().print(table)
     seconds = {"optimum": fitted - started, "resamples": resampled - fitted}
     print("CPU seconds:", ", ".join(f"{name} {value:.2f}" for name, value in seconds.items()))
+    planned = plan(data, better_fit(data), PLANNED_FLOPS, HUBER_DELTA, PLAN_RESAMPLES, 0, float(data.c.max()))
     rows = [{**asdict(check), "passed": check.passed} for check in checks]
-    record = {"sha256": sha256(path), "resamples": arguments.resamples, "cpu_seconds": seconds, "checks": rows}
+    record = {
+        "sha256": sha256(path),
+        "resamples": arguments.resamples,
+        "cpu_seconds": seconds,
+        "checks": rows,
+        "plan": asdict(planned),
+    }
     write_json(RESULT, record)
     return 0 if all(check.passed for check in checks) else 1
