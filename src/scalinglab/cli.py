@@ -100,5 +100,9 @@ def _add_plan_options(tool: argparse.ArgumentParser) -> None:
     tool.add_argument("--column", action="append", default=[], metavar="ROLE=NAME", help="N, D, C or loss of the CSV")
     tool.add_argument("--unit", choices=["nats", "bits"], default="nats", help="of the CSV's losses, a token")
     tool.add_argument("--drop-highest", type=int, default=0, metavar="K", help="leave out the K highest losses")
-    tool.add_argument("--next-flops", type=float, help="most FLOPs of the suggested next run; the largest in the data")
+    tool.add_argument(
+        "--next-flops",
+        type=float,
+        help="most FLOPs of the suggested next run; default: the planned ones, or the largest in the data if less",
+    )
     tool.add_argument("--resamples", type=int, default=500)

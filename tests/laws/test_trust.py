@@ -138,6 +138,7 @@ def test_a_plan_knows_the_optimum_and_a_run_that_helps() -> None:
     assert low < made.optimum.n < high
     assert all(loss > made.optimum.loss for loss in made.off.values())
     assert all(0 < share < 1 for share in made.compute_wasted.values())
+    assert made.next_run is not None
     assert made.next_run.flops <= data.c.max()
     assert made.next_run.d <= planning.REACH * data.d.max() * 1.001
     assert made.beyond == pytest.approx(1e22 / data.c.max())
@@ -148,6 +149,7 @@ def test_the_suggested_run_shrinks_the_spread_as_much_as_it_says() -> None:
     data = grid(sizes=4, budgets=4)
     flops, noise = 1e22, 0.002
     step = planning.next_run(data, TRUTH, flops, float(data.c.max()))
+    assert step is not None
     more = points(
         np.append(data.n, step.n), np.append(data.d, step.d), np.append(data.loss, TRUTH.loss(step.n, step.d))
     )
@@ -160,6 +162,10 @@ def test_the_suggested_run_shrinks_the_spread_as_much_as_it_says() -> None:
     data = replace(data, trunk=more.trunk[:-1])
     without, with_it = (bootstrap.redrawn(one, size, noise, 150, seed=1)["ln n"].std() for one in (data, more))
     assert step.shrinks_to < 0.9
+    cheaper = planning.next_run(data, TRUTH, flops, float(data.c.max()) / 100)
+    assert cheaper is not None
+    assert cheaper.shrinks_to >= step.shrinks_to, "a larger allowance is never worse"
+    assert planning.next_run(data, TRUTH, flops, 1.0) is None
     assert with_it / without == pytest.approx(step.shrinks_to, rel=0.2)
 
 

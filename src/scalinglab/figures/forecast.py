@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from scalinglab.figures.style import Tables, new_figure, size_style
+from scalinglab.figures.style import Tables, new_figure, nothing, size_style
 
 BARS = {
     "kaplan": "Kaplan's\nform",
@@ -17,8 +17,7 @@ def draw(tables: Tables) -> Figure:
     figure, (left, right) = new_figure(2, width=4.4, height=3.8)
     table, score = tables.forecast, tables.laws["forecast"]
     if table.empty or not score:
-        left.set_title("No cell was forecast", fontsize=8)
-        return figure
+        return nothing("No cell was forecast: too few to fit a law to")
     styles = size_style(tables.cells["width"].tolist())
     for width, cells in sorted(table.groupby("width"), reverse=True):
         bars = np.abs(np.stack([cells["predicted"] - cells["low"], cells["high"] - cells["predicted"]]))

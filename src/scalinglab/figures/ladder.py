@@ -22,7 +22,8 @@ def draw(rungs: pd.DataFrame) -> Figure:
         axis.axvline(value, color="grey", linestyle=line, linewidth=1, label=label)
     axis.set_yticks(range(len(RUNGS)), [name for name, _, _ in RUNGS])
     axis.invert_yaxis()
-    axis.set_xlabel("exponent a of N_opt ~ C^a (95 %, from the noise between seeds)")
+    about = "95 %, from the noise between seeds" if rungs["low"].notna().any() else "no intervals: too little is known"
+    axis.set_xlabel(f"exponent a of N_opt ~ C^a\n({about})")
     axis.set_title("One change at a time (after Porian et al. 2024)", fontsize=9)
     figure.legend(fontsize=7, loc="outside lower center", ncols=4)
     return figure

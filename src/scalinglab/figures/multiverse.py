@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from scalinglab.figures.style import Tables, new_figure
+from scalinglab.figures.style import Tables, new_figure, nothing
 from scalinglab.laws.analysis import MAIN, surface_name
 
 COLOURS = {"matmul": "#1b9e77", "total": "#7570b3", "non_embedding": "#d95f02"}
@@ -12,8 +12,7 @@ def draw(tables: Tables) -> Figure:
     table = tables.universes.dropna(subset="exponent_n").sort_values("exponent_n", ignore_index=True)
     figure, (top, bottom) = new_figure(1, width=8.0, height=3.2, rows=2)
     if table.empty:
-        top.set_title("No universe has an exponent")
-        return figure
+        return nothing("No analysis has an exponent: the cells identify none")
     for counting, colour in COLOURS.items():
         here = table[table["counting"] == counting]
         top.plot(here.index, here["exponent_n"], ".", color=colour, label=f"counting: {counting}")

@@ -45,8 +45,14 @@ def new_figure(columns: int, width: float = 3.6, height: float = 3.2, rows: int 
 
 def no_skills() -> Figure:
     """What a figure about skills says of a study without any."""
+    return nothing("This study has no skills")
+
+
+def nothing(why: str) -> Figure:
+    """A figure that says why there is nothing to draw."""
     figure, (axis,) = new_figure(1)
-    axis.set_title("This study has no skills")
+    axis.set_axis_off()
+    axis.text(0.5, 0.5, why, ha="center", va="center", wrap=True)
     return figure
 
 

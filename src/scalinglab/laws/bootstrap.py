@@ -12,6 +12,7 @@ import pandas as pd
 from scalinglab.laws.points import Points, resample
 
 MIN_SIZES, MIN_CELLS = 3, 6  # below these a resample cannot carry a surface
+MIN_DRAWS = 20  # below this the ends of a 95 % interval are single draws
 
 
 def resamples(data: Points, statistic: Callable[[Points], dict[str, float]], count: int, seed: int) -> pd.DataFrame:
@@ -45,12 +46,12 @@ def redrawn(
 
 
 def intervals(table: pd.DataFrame, level: float = 0.95) -> dict[str, list[float]]:
-    """Percentile intervals [low, high] of each column; a column without any number has none."""
+    """Percentile intervals [low, high] of each column; one with fewer than MIN_DRAWS numbers has none."""
     tail = (1 - level) / 2
     return {
         str(name): [float(column.quantile(tail)), float(column.quantile(1 - tail))]
         for name, column in table.items()
-        if column.notna().any()
+        if column.notna().sum() >= MIN_DRAWS
     }
 
 

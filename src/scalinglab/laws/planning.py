@@ -10,7 +10,8 @@ from scalinglab.laws.parametric import Fit
 from scalinglab.laws.points import Array, Points, points
 from scalinglab.laws.surface import FLOPS_PER_PARAMETER, Optimum, Surface
 
-REACH = 4.0
+REACH = 2.0
+PLACES = 33  # sizes, and tokens, at which the next run is sought
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Plan:
     intervals: dict[str, list[float]]
     off: dict[float, float]
     compute_wasted: dict[float, float]
-    next_run: NextRun
+    next_run: NextRun | None
     draws: int  # resamples that have an optimum; the others are missing from the intervals
     resamples: int
     beyond: float  # the budget in units of the largest compute in the data
@@ -77,32 +78,36 @@ def compute_for(surface: Surface, loss: float) -> float:
     return float(np.exp(brentq(lambda ln_c: surface.optimum(float(np.exp(ln_c))).loss - loss, 0.0, 200.0)))
 
 
-def next_run(data: Points, surface: Surface, flops: float, most: float) -> NextRun:
-    """The run of at most `most` FLOPs that shrinks the interval of ln N_opt(flops) most.
+def next_run(data: Points, surface: Surface, flops: float, most: float) -> NextRun | None:
+    """The run of at most `most` FLOPs that shrinks the interval of ln N_opt(flops) most; None where there is none.
 
-    Sizes and tokens are sought within a factor REACH of those in the data: the law is not trusted further.
+    Sizes and tokens are sought within a factor REACH of those in the data, at ratios of tokens to parameters that the
+    data hold: the law is not trusted further. Places do not depend on `most`, so that a larger one is never worse.
 
     Local optimal design (Chernoff 1953): the variance of a function of the parameters with gradient v is v' F^-1 v,
     and a run whose residual has the gradient j adds j j' to the information F, in units of the residual variance.
     """
-    most = min(most, FLOPS_PER_PARAMETER * REACH**2 * float(data.n.max() * data.d.max()))
     theta = parametric.start_of(surface)
     information = _information(parametric.jacobian(theta, data, surface.form))
     v = _gradient_of_size(surface, flops)
     before = v @ np.linalg.solve(information, v)
+    sizes, tokens = (np.geomspace(x.min() / REACH, x.max() * REACH, PLACES) for x in (data.n, data.d))
+    ratios = data.d / data.n
     candidates = [
-        (n, c / (FLOPS_PER_PARAMETER * n), c)
-        for c in (most, most / 4, most / 16)
-        for n in np.geomspace(data.n.min() / REACH, data.n.max() * REACH, 33)
-        if c / (FLOPS_PER_PARAMETER * n) <= REACH * data.d.max() * (1 + 1e-9)
+        (n, d)
+        for n in sizes
+        for d in tokens
+        if FLOPS_PER_PARAMETER * n * d <= most and ratios.min() <= d / n <= ratios.max()
     ]
+    if not candidates:
+        return None
     shrunk = []
-    for n, d, _ in candidates:
+    for n, d in candidates:
         one = points(np.array([n]), np.array([d]), np.ones(1))
         row = parametric.jacobian(theta, one, surface.form)[0]
         shrunk.append(float(np.sqrt(v @ np.linalg.solve(information + np.outer(row, row), v) / before)))
-    n, d, c = candidates[int(np.argmin(shrunk))]
-    return NextRun(float(n), float(d), float(c), min(shrunk))
+    n, d = candidates[int(np.argmin(shrunk))]
+    return NextRun(float(n), float(d), float(FLOPS_PER_PARAMETER * n * d), min(shrunk))
 
 
 def _information(rows: Array) -> Array:

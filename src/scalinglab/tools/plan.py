@@ -69,13 +69,15 @@ def run(arguments: argparse.Namespace) -> None:
         data = of_cells(pd.read_csv(Paths(config.load().study).cells), "matmul")
     if arguments.drop_highest:
         data = data.take(data.loss.argsort()[: len(data) - arguments.drop_highest])
+    if reasons := verdict.of_design(data):
+        raise UserError(f"these runs identify no law: {'; '.join(reasons)}")
     fit = better_fit(data)
     if math.isnan(fit.surface.optimum(flops).n):
         raise UserError(
             f"the fitted loss does not fall with both size and tokens (alpha = {fit.surface.alpha:.2g}, beta = "
             f"{fit.surface.beta:.2g}): there is no optimum to plan for; add runs that vary the other more"
         )
-    next_flops = arguments.next_flops or float(data.c.max())
+    next_flops = arguments.next_flops or min(flops, float(data.c.max()))
     show(data, fit, plan(data, fit, flops, HUBER_DELTA, arguments.resamples, 0, next_flops))
 
 
@@ -107,14 +109,18 @@ def show(data: Points, fit: parametric.Fit, planned: Plan) -> None:
             f"with {factor:g} times that size: {loss - best.loss:+.4f} nats, as if "
             f"{100 * planned.compute_wasted[factor]:.1f} % of the compute were wasted"
         )
-    step = planned.next_run
-    console.print(
-        f"next run that narrows it most: {step.n:.3g} parameters on {step.d:.3g} tokens ({step.flops:.2g} FLOPs); "
-        f"it would shrink the interval to about {100 * step.shrinks_to:.0f} %"
-    )
+    if step := planned.next_run:
+        console.print(
+            f"next run that narrows it most: {step.n:.3g} parameters on {step.d:.3g} tokens ({step.flops:.2g} FLOPs); "
+            f"it would shrink the interval of the size to about {100 * step.shrinks_to:.0f} %"
+        )
     if planned.beyond > 1:
         console.print(f"this is {planned.beyond:,.3g} times the largest run in the data: an extrapolation")
     error = 100 * verdict.rms_error(data, fit)
-    console.print(f"by the {fit.surface.form} form, which leaves {error:.2f} % root mean square error, the less of two")
+    low, high = planned.intervals.get("exponent_n", [math.nan, math.nan])
+    console.print(
+        f"by the {fit.surface.form} form, which fits better than the other ({error:.2f} % root mean square error): "
+        f"N_opt ~ C^{fit.surface.exponent_n:.3f} [{low:.3f}, {high:.3f}]"
+    )
     judged = verdict.judge(data, fit, planned.intervals.get("exponent_n"), None)
     console.print("verdict: " + ("identified" if judged.identified else "not identified: " + "; ".join(judged.reasons)))
