@@ -90,7 +90,8 @@ def coverage_lines() -> list[str]:
     names = record["columns"]
     return [
         f"Do the 95 % intervals hold? {record['draws']} synthetic studies with the default grid's shape, each from a "
-        "known surface with noise, analysed like a real one; the share whose interval covers the truth:",
+        "known surface with noise, analysed like a real one (searches start at the truth); the share whose interval covers "
+        "it:",
         "",
         "| truth, noise | " + " | ".join(names.values()) + " |",
         "|---|" + "---|" * len(names),
@@ -166,10 +167,11 @@ def replicate_lines() -> list[str]:
 def plan_lines() -> list[str]:
     """A plan from the published points."""
     plan = read("results/replicate/replicate.json")["plan"]
-    ends = {name: [f"{x:.3g}" for x in plan["intervals"][name]] for name in ("n", "d", "loss")}
+    digits = {"n": ".3g", "d": ".3g", "loss": ".4f"}
+    ends = {name: [f"{x:{text}}" for x in plan["intervals"][name]] for name, text in digits.items()}
     best, step, off = plan["optimum"], plan["next_run"], plan["off"]
     return [
-        f"From the same points, `scalinglab plan --flops {plan['flops']:.0e}` answers:",
+        f"From the same points, `scalinglab plan --flops {plan['flops']:g}` answers:",
         "",
         "| | best | 95 % interval |",
         "|---|---|---|",
@@ -182,8 +184,8 @@ def plan_lines() -> list[str]:
             f"{100 * plan['compute_wasted'][factor]:.1f} % of the compute"
             for factor, loss in off.items()
         )
-        + f". The run of at most {step['flops']:.1e} FLOPs that would narrow it most: {step['n']:.2g} parameters "
-        f"on {step['d']:.2g} tokens, to about {100 * step['shrinks_to']:.0f} % of its width.",
+        + f". The run that would narrow the interval of the size most: {step['n']:.2g} parameters on "
+        f"{step['d']:.2g} tokens ({step['flops']:.1e} FLOPs), to about {100 * step['shrinks_to']:.0f} % of its width.",
     ]
 
 
