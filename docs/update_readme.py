@@ -90,8 +90,8 @@ def coverage_lines() -> list[str]:
     names = record["columns"]
     return [
         f"Do the 95 % intervals hold? {record['draws']} synthetic studies with the default grid's shape, each from a "
-        "known surface with noise, analysed like a real one (searches start at the truth); the share whose interval covers "
-        "it:",
+        "known surface with noise, analysed like a real one (searches start at the truth); the share whose interval "
+        "covers it:",
         "",
         "| truth, noise | " + " | ".join(names.values()) + " |",
         "|---|" + "---|" * len(names),
