@@ -5,7 +5,15 @@ import sys
 import time
 from pathlib import Path
 
-PRIORITY = {"tune": 50, "rates": 50, "init": 40, "trunk": 30, "evaluate": 20, "shots": 20, "anneal": 10}
+PRIORITY = {
+    "tune": 50,
+    "rates": 50,
+    "init": 40,
+    "trunk": 30,
+    "evaluate": 20,
+    "shots": 20,
+    "anneal": 10,
+}
 MEMORY_MB = {"clean": 1500, "encode": 1500}
 DEFAULT_MEMORY_MB = 1200
 # `snakemake --resources gpu=1` lets one of these run at a time; only where execution.device asks for a GPU.
