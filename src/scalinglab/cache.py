@@ -90,9 +90,8 @@ class Cache:
         """Put the cached result for the stage's present inputs into the folder, over whatever stands there."""
         try:
             self._repo.stage_cache.restore(stage)
-        except (
-            ConfirmRemoveError
-        ):  # DVC does not replace files that its cache lacks; an output can always be made again
+        except ConfirmRemoveError:
+            # DVC does not replace files that its cache lacks; an output can always be made again.
             for out in stage.outs:
                 out.remove()
             self._repo.stage_cache.restore(stage)

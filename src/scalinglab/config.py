@@ -366,15 +366,7 @@ def _check_tune(study: Study, where: str) -> None:
         raise UserError(f"{where}: tune.rates = {list(tune.rates)}: list rates in growing order, each once")
     if len(tune.rates) == 2:
         raise UserError(f"{where}: tune.rates = {list(tune.rates)}: a best rate between others takes three or more")
-    if tokens_of(tune.budget) < 2 * training.batch_tokens:
-        raise UserError(
-            f"{where}: tune.budget = {tune.budget}: less than two batches of {training.batch_tokens} tokens"
-        )
-    if training.warmup_tokens >= tokens_of(tune.budget) * (1 - training.anneal_share):
-        raise UserError(
-            f"{where}: tune.budget = {tune.budget}: training.warmup_tokens = {training.warmup_tokens} must end before "
-            "the rate decays; take a larger budget"
-        )
+    _check_short_budget(f"{where}: tune.budget = {tune.budget}", tune.budget, training)
 
 
 def _check_ladder(study: Study, where: str) -> None:
@@ -384,17 +376,22 @@ def _check_ladder(study: Study, where: str) -> None:
         raise UserError(f"{where}: ladder.budgets = {list(ladder.budgets)}: list budgets in growing order, each once")
     if replicas := [size for size in ladder.sizes if "s" in size]:
         raise UserError(f"{where}: ladder.sizes: {replicas[0]}: list plain widths; ladder.seeds makes replicas")
-    if warmup >= tokens[0] * (1 - study.training.anneal_share):
-        raise UserError(
-            f"{where}: ladder.budgets: {ladder.budgets[0]}: training.warmup_tokens = {warmup} must end before its rate "
-            "decays; take a larger budget"
-        )
-    if tokens[0] < 2 * study.training.batch_tokens:
-        raise UserError(f"{where}: ladder.budgets: {ladder.budgets[0]} is less than two batches")
+    _check_short_budget(f"{where}: ladder.budgets: {ladder.budgets[0]}", ladder.budgets[0], study.training)
     if ladder.warmup_tokens <= warmup:
         raise UserError(
             f"{where}: ladder.warmup_tokens = {ladder.warmup_tokens}: the long warmup; take more than "
             f"training.warmup_tokens = {warmup}"
+        )
+
+
+def _check_short_budget(what: str, budget: str, training: Training) -> None:
+    """Whether a run of its own can warm up and decay within a budget."""
+    if tokens_of(budget) < 2 * training.batch_tokens:
+        raise UserError(f"{what}: less than two batches of {training.batch_tokens} tokens")
+    if training.warmup_tokens >= tokens_of(budget) * (1 - training.anneal_share):
+        raise UserError(
+            f"{what}: training.warmup_tokens = {training.warmup_tokens} must end before the rate decays; "
+            "take a larger budget"
         )
 
 

@@ -1,4 +1,4 @@
-"""ladder@seed: the exponent on each rung from Kaplan et al.'s recipe to ours, and its figure."""
+"""ladder@seed: the exponent on each rung, from the base recipe to the study's own, and its figure."""
 
 import pandas as pd
 

@@ -15,7 +15,7 @@ from scalinglab.training.schedule import branch_of, run_rate, steps_of, trunk_ra
 def run(study: Study, seed: str, recipe: str, size: str) -> None:
     how, law = RECIPES[recipe], read_rate_law(study)
     label = f"d{width_of(size)}s{seed}"
-    # Kaplan et al. took the rate that suits their largest models.
+    # Without tuning, the rate that suits the largest size serves all.
     peak = law.peak(size if how.rate_by_size else max(study.ladder.sizes, key=width_of))
     training = study.training
     if how.long_warmup:
