@@ -37,7 +37,9 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "loss on all tokens": {"mixture": {"skill_loss": "all"}},
     "30 % skills": {"mixture": {"skill_share": 0.3}},
     "text only": {"mixture": {"skill_share": 0.0}},
+    "a quarter of the rate": {},
 }
+RATE = {"a quarter of the rate": 0.25}  # the law's rate times this; 1 where nothing stands
 
 
 def variant_of(study: Study, name: str) -> Study:
@@ -61,6 +63,7 @@ def measure(base: Study, name: str, seed: int, size: str, budgets: list[str], fo
     os.chdir(folder)
     study = variant_of(base, name)
     peak, offset = read_rate_law(study).peak(size), read_json(Paths(study.study).manifest)["skill_offset"]
+    peak *= RATE.get(name, 1.0)
     one = ShortRun(study, f"{size}s{seed}", f"{name} s{seed}")
     rows = []
     for budget in budgets:

@@ -1,5 +1,7 @@
 """What cache.py needs of DVC's semi-public API, on a pipeline of two stages that copy a file."""
 
+import hashlib
+import os
 import subprocess
 from pathlib import Path
 
@@ -83,3 +85,61 @@ def test_recording_one_stage_says_nothing_of_the_next(repository: Path) -> None:
         held.record({"first"})
     with cache.opened() as held:
         assert set(held.valid()) == {"first"}
+
+
+def cached(repository: Path, text: str) -> Path:
+    """The object in the cache that holds a text."""
+    found = hashlib.md5(text.encode()).hexdigest()
+    return repository / ".dvc/cache/files/md5" / found[:2] / found[2:]
+
+
+def damage(path: Path) -> None:
+    """Flip a bit and leave size and time stamp as they are: what a failing disk does."""
+    stamp, mode = path.stat(), path.stat().st_mode
+    path.chmod(0o644)
+    path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+    path.chmod(mode)
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+
+def test_a_damaged_cache_object_is_not_restored(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with cache.opened() as held:
+        held.record({"first", "second"})
+    damage(cached(repository, "code"))
+    for name in ("a", "b"):
+        (repository / "results" / name).unlink()
+    with cache.opened() as held:
+        assert held.restore() == []
+        assert held.valid() == []
+    assert "the cached copy of results/a was damaged and is removed" in capsys.readouterr().err
+    assert not list((repository / "results").glob("*")), "the stages run again"
+
+
+@pytest.mark.parametrize("where", ["cache", "folder"])
+def test_verify_finds_what_time_stamps_hide(repository: Path, where: str) -> None:
+    with cache.opened() as held:
+        held.record({"first", "second"})
+    with cache.opened() as held:
+        assert held.verify() == []
+    path = cached(repository, "code") if where == "cache" else repository / "results/b"
+    damage(path)
+    with cache.opened() as held:
+        assert [Path(name).name for name in held.verify()] == [path.name]
+        assert not path.exists()
+    with cache.opened() as held:
+        held.restore()
+        assert set(held.valid()) == ({"first", "second"} if where == "folder" else set())
+
+
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.6, 0.9])
+def test_a_lock_file_that_was_cut_short_is_made_anew(repository: Path, part: float) -> None:
+    with cache.opened() as held:
+        held.record({"first", "second"})
+    lock = repository / "dvc.lock"
+    whole = lock.read_text()
+    lock.write_text(whole[: int(part * len(whole))])
+    (repository / ".dvc/tmp/rwlock").write_text('{"a": {"read"')
+    with cache.opened() as held:
+        held.restore()
+        assert set(held.valid()) == {"first", "second"}
+    assert lock.read_text() == whole

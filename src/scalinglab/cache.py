@@ -4,7 +4,9 @@ This is the only module that touches DVC's Python API. `index.graph`, the run ca
 tests/test_cache.py holds them to what is needed here.
 """
 
+import json
 import logging
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ import yaml
 from dvc.dependency import ParamsDependency
 from dvc.dependency.base import Dependency
 from dvc.exceptions import ConfirmRemoveError, DvcException
+from dvc.output import Output
 from dvc.repo import Repo, lock_repo
 from dvc.repo.reproduce import plan_repro
 from dvc.stage import PipelineStage
@@ -31,25 +34,51 @@ def opened() -> Iterator["Cache"]:
 
     Raises UserError outside a DVC repository, and where DVC cannot read or write its files.
     """
-    _drop_broken_lock()
+    _drop_broken_rwlock()
     logging.getLogger("dvc").setLevel(logging.ERROR)
     logging.getLogger("dvc_data").setLevel(logging.ERROR)
     try:
         with Repo(".", _wait_for_lock=True) as repo, lock_repo(repo):
+            _check_lock_file(repo)
             yield Cache(repo)
     except DvcException as error:
         raise UserError(f"DVC: {error}; `dvc doctor` and `dvc status` tell more") from error
 
 
-def _drop_broken_lock() -> None:
-    """Remove a dvc.lock that a killed process left empty: DVC does not write it atomically, and then refuses to start.
+def _drop_broken_rwlock() -> None:
+    """Remove .dvc/tmp/rwlock where a killed process left it half written: DVC would not start.
 
-    Nothing is lost, since the run cache holds every recorded result and `restore` writes the file anew.
+    It says which processes use which files at this moment, so nothing is lost.
     """
-    lock = Path("dvc.lock")
-    if lock.exists() and not lock.read_text(encoding="utf-8").strip():
-        lock.unlink()
-        print("dvc.lock was cut short by a crash; it is made anew from the run cache", file=sys.stderr)
+    path = Path(".dvc/tmp/rwlock")
+    try:
+        if path.exists():
+            json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        path.unlink(missing_ok=True)
+
+
+def _check_lock_file(repo: Repo) -> None:
+    """Set dvc.lock aside where a killed process left it half written: DVC writes it in place, and would not start.
+
+    Nothing is lost, since the run cache holds every recorded result and `restore` writes the file anew. Raises
+    DvcException where it is not dvc.lock that cannot be read.
+    """
+    lock, aside = Path("dvc.lock"), Path(".scratch/dvc.lock.broken")
+    try:
+        _ = repo.index.graph
+    except DvcException:
+        if not lock.exists():
+            raise
+        aside.parent.mkdir(exist_ok=True)
+        shutil.move(lock, aside)
+        repo._reset()
+        try:
+            _ = repo.index.graph
+        except DvcException:
+            shutil.move(aside, lock)
+            raise
+        print(f"dvc.lock was cut short by a crash; it is made anew ({aside} is the old one)", file=sys.stderr)
 
 
 class Cache:
@@ -80,6 +109,9 @@ class Cache:
             except (RunCacheNotFoundError, DvcException):
                 self._missed.add(stage.addressing)
                 continue
+            if not self._sound(stage):
+                self._missed.add(stage.addressing)
+                continue
             stage.save(run_cache=False)
             restored.append(stage)
             self._current.add(stage.addressing)
@@ -95,6 +127,49 @@ class Cache:
             for out in stage.outs:
                 out.remove()
             self._repo.stage_cache.restore(stage)
+
+    def _sound(self, stage: PipelineStage) -> bool:
+        """Whether the files that were checked out are what was recorded; damaged ones go, from the cache as well.
+
+        DVC trusts its cache: it would write the damaged file's own hash to dvc.lock.
+        """
+        # What `restore` checked out is in the stage where dvc.lock had it, and otherwise in the run cache alone.
+        entry = self._repo.stage_cache._load(stage) or {"outs": []}
+        wanted = {out["path"]: out["md5"] for out in entry["outs"]}
+        wanted |= {out.def_path: out.hash_info.value for out in stage.outs if out.hash_info}
+        damaged = [out for out in stage.outs if files.md5(Path(out.fs_path)) != wanted[out.def_path]]
+        for out in damaged:
+            self._forget(out, wanted[out.def_path])
+            out.remove()
+        return not damaged
+
+    def _forget(self, out: Output, md5: str) -> None:
+        """Remove a damaged object from the cache, and say so."""
+        held = Path(self._repo.cache.local.oid_to_path(md5))
+        held.unlink(missing_ok=True)
+        print(
+            f"the cached copy of {out.def_path} was damaged and is removed ({held}); it is made anew", file=sys.stderr
+        )
+
+    def verify(self) -> list[str]:
+        """Read every recorded result of this study again, in the folder and in the cache; remove what is damaged.
+
+        Otherwise a file counts as unchanged as long as its size and time stamp are.
+        """
+        damaged = []
+        for stage in self._stages:
+            for out in stage.outs:
+                wanted, path = out.hash_info.value, Path(out.fs_path)
+                if not wanted:  # never recorded
+                    continue
+                held = Path(self._repo.cache.local.oid_to_path(wanted))
+                if held.exists() and files.md5(held) != wanted:
+                    self._forget(out, wanted)
+                    damaged.append(str(held))
+                if path.exists() and not out.changed_checksum() and files.md5(path) != wanted:
+                    path.unlink()
+                    damaged.append(out.def_path)
+        return damaged
 
     def record(self, names: set[str]) -> None:
         """Store the outputs of finished stages and write them to dvc.lock, all in one go.

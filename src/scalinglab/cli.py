@@ -37,6 +37,7 @@ TOOLS = {
     "harness": "score a cell's skills with lm-evaluation-harness, beside our own scorer",
     "restore": "bring back from the DVC cache what it holds of the current study",
     "commit": "record finished stages in the DVC cache",
+    "verify": "read every recorded result again, here and in the DVC cache, and remove damaged ones",
 }
 
 

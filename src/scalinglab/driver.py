@@ -5,6 +5,7 @@ Snakemake and DVC each remember what is up to date. They are kept in step like t
 * a stage that DVC vouches for and Snakemake did not run (restored, or made by `dvc repro`) is shown to Snakemake with
   `--touch`, which renews its memory of exactly those files;
 * what a removed cell left behind is removed, where it would hide that all else is as it was;
+* a run that was killed left its lock and half-written files: both go, once it is certain that nobody runs here;
 * what `dvc repro` made in the meantime, and no longer fits, is removed: Snakemake would take it for its own.
 """
 
@@ -17,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scalinglab import cache, files, pipeline, receipts
+from scalinglab import cache, files, locks, pipeline, receipts
 from scalinglab.errors import UserError
 from scalinglab.pipeline import Stage
 from scalinglab.receipts import Receipt
@@ -32,16 +33,16 @@ LOOKS_ONLY = re.compile(
 NESTED = "SCALINGLAB_NESTED"  # set for Snakemake processes that the driver itself starts
 
 
-def prepare(arguments: Sequence[str] = ()) -> None:
+def prepare(arguments: Sequence[str] = (), who: str = "snakemake") -> None:
     """Record what an interrupted run finished, restore from the cache, and tell Snakemake of both.
 
     arguments: Snakemake's own. It reads the Snakefile before it says what it is about to do, and a call that only
-    looks (a dry run, a summary, an unlock) must change nothing.
+    looks (a dry run, a summary, an unlock) must change nothing. Raises UserError where another process runs here.
     """
     if NESTED in os.environ or any(LOOKS_ONLY.fullmatch(argument) for argument in arguments):
         return
-    if any(LOCKS.glob("*")):
-        return  # another Snakemake runs in this folder: this one will say so and stop
+    locks.run_alone(who)
+    _clear_up()
     _prune()
     with cache.opened() as held:
         take_receipts(held)
@@ -63,7 +64,8 @@ def prepare(arguments: Sequence[str] = ()) -> None:
 
 
 def conclude() -> None:
-    """Record in the DVC cache every stage that this run finished."""
+    """Record in the DVC cache every stage that this run finished. Raises UserError where another process runs here."""
+    locks.run_alone("scalinglab commit")
     with cache.opened() as held:
         taken = take_receipts(held)
         valid, locked = held.valid(), held.locked()
@@ -154,6 +156,18 @@ def _stages() -> list[Stage]:
 def _remember(valid: Iterable[str], locked: dict[str, str]) -> None:
     """Note which run Snakemake now knows each valid stage's outputs of."""
     files.write_json(KNOWN, {name: locked[name] for name in sorted(valid)})
+
+
+def _clear_up() -> None:
+    """Remove what a killed run left and nobody needs: Snakemake's lock, since we hold this folder, and half files."""
+    stale = list(LOCKS.glob("*"))
+    for lock in stale:
+        lock.unlink()
+    for folder in (Path("results"), Path(".scratch")):
+        for half in folder.rglob(".*.tmp"):
+            half.unlink(missing_ok=True)
+    if stale:
+        print("the last run was killed; this one goes on from what it had finished", file=sys.stderr)
 
 
 def _prune() -> None:

@@ -3,3 +3,7 @@
 
 class UserError(Exception):
     """Something the user can mend. The message names the offending value and the fix."""
+
+
+class DamagedError(UserError):
+    """A file is not what was written: cut short, or with other bytes."""

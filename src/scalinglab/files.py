@@ -104,6 +104,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def md5(path: Path) -> str:
+    """Hex MD5 of a file, read in blocks: the hash by which DVC knows it."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
 def digest(value: Any) -> str:
     """Hex SHA-256 of a JSON-able value: the key under which equal settings meet."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

@@ -42,6 +42,10 @@ class Paths:
         return self.of("tokenizer", "bpe.model")
 
     @property
+    def tokenizer_report(self) -> Path:
+        return self.of("tokenizer", "report.json")
+
+    @property
     def manifest(self) -> Path:
         return self.of("encode", "manifest.json")
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from scalinglab import files, pipeline
+from scalinglab import files, locks, pipeline
 from scalinglab.errors import UserError
 
 PLAN = "SCALINGLAB_PLAN"  # set by workflow/rules/families.smk
@@ -44,8 +44,13 @@ def written(stage: str, options: dict[str, str]) -> Iterator[dict[str, Any]]:
     """Yield params.yaml as it stands, for the stage to run on; write a receipt when the body ends without an error.
 
     Raises UserError where parameters or code are not those that Snakemake planned the job with, which is what it will
-    remember, and where a source file changed while the stage ran: nobody could tell which version it used.
+    remember, where a source file changed while the stage ran (nobody could tell which version it used), and where
+    another program runs stages here.
     """
+    of_snakemake, of_dvc = PLAN in os.environ, "DVC_STAGE" in os.environ
+    locks.run_as_job(of_snakemake)
+    if of_snakemake or of_dvc:
+        locks.end_with_parent()
     started = time.time()
     params = pipeline.read_params()
     _check_plan(stage, options, params)
@@ -54,7 +59,7 @@ def written(stage: str, options: dict[str, str]) -> Iterator[dict[str, Any]]:
     changed = sorted(name for name, now in pipeline.own_sources().items() if sources.get(name, now) != now)
     if changed:
         raise UserError(f"{', '.join(changed)} changed while stage {stage} ran; run it again")
-    if "DVC_STAGE" not in os.environ:
+    if not of_dvc:
         write(Receipt(stage, options, params, sources, started))
 
 

@@ -13,13 +13,14 @@ import pandas as pd
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
-from scalinglab import files, provenance
+from scalinglab import files, locks, provenance
 from scalinglab.config import Study, parse
 from scalinglab.paths import Paths
 
 STORE = "sqlite:///mlflow.db"
 BATCH = 500  # metrics a request; MLflow takes 1,000
 PARENT = "mlflow.parentRunId"
+UNFINISHED = "unfinished"  # set on a run while it is written, so that a killed sync cannot leave half of one unseen
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,15 @@ class Cell:
 
 
 def sync(params: dict[str, Any], store: str = STORE) -> int:
-    """Bring the store up to date with the results of the study in `params`; return how many runs changed."""
-    client = MlflowClient(store)
+    """Bring the store up to date with the results of the study in `params`; return how many runs changed.
+
+    One process at a time: another one waits.
+    """
+    with locks.one_at_a_time("mlflow"):
+        return _sync(params, MlflowClient(store))
+
+
+def _sync(params: dict[str, Any], client: MlflowClient) -> int:
     study = parse(params)
     paths = Paths(study.study)
     experiment = client.get_experiment_by_name(study.study)
@@ -45,27 +53,33 @@ def sync(params: dict[str, Any], store: str = STORE) -> int:
     if not (paths.manifest.exists() and paths.rate_law.exists()):  # nothing of the grid was trained yet
         return 0
     sweep_key = provenance.identity(study)
-    runs = {run.data.tags.get("run_key"): run for run in _all_runs(client, experiment_id)}
+    runs = {run.data.tags.get("run_key"): run for run in _whole_runs(client, experiment_id)}
     parent = runs.get(sweep_key)
     changed = 0
     for cell in read_cells(study, sweep_key):
         if parent is None:
-            parent = client.create_run(experiment_id, tags={"run_key": sweep_key}, run_name=f"sweep-{sweep_key[:8]}")
+            tags = {"run_key": sweep_key, UNFINISHED: "yes"}
+            parent = client.create_run(experiment_id, tags=tags, run_name=f"sweep-{sweep_key[:8]}")
             sections = ("seed", "model", "training", "tune", "mixture", "clean")
             settings = {section: params[section] for section in sections}
             settings["rates"] = files.read_json(paths.rate_law)
             pairs = [Param(name, str(value)[:500]) for name, value in _flatten(settings)]
-            client.log_batch(parent.info.run_id, params=pairs)
+            client.log_batch(parent.info.run_id, params=pairs, tags=[RunTag(UNFINISHED, "")])
             client.set_terminated(parent.info.run_id)
         changed += _sync_cell(client, experiment_id, parent.info.run_id, runs.get(cell.key), cell)
     return changed
 
 
-def _all_runs(client: MlflowClient, experiment_id: str) -> Iterator[Run]:
+def _whole_runs(client: MlflowClient, experiment_id: str) -> Iterator[Run]:
+    """The runs of an experiment. One that a killed sync left half written is deleted: it will be made anew."""
     token = None
     while True:
         page = client.search_runs([experiment_id], max_results=1000, page_token=token)
-        yield from page
+        for run in page:
+            if run.data.tags.get(UNFINISHED):
+                client.delete_run(run.info.run_id)
+            else:
+                yield run
         token = page.token
         if not token:
             return
@@ -89,13 +103,16 @@ def _sync_cell(client: MlflowClient, experiment_id: str, parent: str, run: Run |
         "curve_points": str(len(cell.curve)),
         "curve": _digest(cell.curve),
         "final": files.digest(cell.final) if cell.final else "",
+        UNFINISHED: "",
     }
     if run and all(run.data.tags.get(key) == value for key, value in state.items()):
         return 0
     finished = bool(run and run.data.tags["final"])
     if run is None:
-        tags = {"run_key": cell.key, PARENT: parent}
+        tags = {"run_key": cell.key, PARENT: parent, UNFINISHED: "yes"}
         run = client.create_run(experiment_id, tags=tags, run_name=f"{cell.size}-{cell.budget}")
+    else:
+        client.set_tag(run.info.run_id, UNFINISHED, "yes")
     metrics = []
     for row in cell.curve.iloc[have:].to_dict("records"):
         metrics.append(Metric("train/loss", row["train/loss"], 0, int(row["tokens"])))
@@ -106,9 +123,10 @@ def _sync_cell(client: MlflowClient, experiment_id: str, parent: str, run: Run |
         client.log_batch(run.info.run_id, params=[Param(*pair) for pair in cell.params.items()])
     for start in range(0, len(metrics), BATCH):
         client.log_batch(run.info.run_id, metrics=metrics[start : start + BATCH])
-    client.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in state.items()])
     if cell.final and not finished:
         client.set_terminated(run.info.run_id)
+    # Last of all, and in one transaction: the mark of a run that is whole.
+    client.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in state.items()])
     return 1
 
 

@@ -9,15 +9,18 @@ from hypothesis import strategies as st
 
 from scalinglab.corpus import bpe
 from scalinglab.errors import UserError
+from scalinglab.files import sha256
 
 SAMPLE = Path(bpe.__file__).read_text() + Path(__file__).read_text()
+
+MODEL = bpe.train(iter([SAMPLE]), vocab_size=400, skill_symbols=64, sample_bytes=10**6)
 
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> spm.SentencePieceProcessor:
     path = tmp_path_factory.mktemp("bpe") / "bpe.model"
-    path.write_bytes(bpe.train(iter([SAMPLE]), vocab_size=400, skill_symbols=64, sample_bytes=10**6))
-    return bpe.load(path)
+    path.write_bytes(MODEL)
+    return bpe.load(path, sha256(path))
 
 
 @given(st.text().filter(lambda text: "\u2581" not in text))
@@ -40,9 +43,19 @@ def test_vocabulary_beyond_the_corpus_is_one_line() -> None:
         bpe.train(iter(["hello world\n" * 3]), vocab_size=5000, skill_symbols=4, sample_bytes=10**6)
 
 
-def test_missing_and_damaged_model(tmp_path: Path) -> None:
+def test_missing_model(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is missing"):
-        bpe.load(tmp_path / "none.model")
-    (tmp_path / "bad.model").write_bytes(b"no model")
+        bpe.load(tmp_path / "none.model", "")
+
+
+@given(place=st.integers(0), bit=st.integers(0, 7))
+def test_a_flipped_bit_is_refused(tmp_path_factory: pytest.TempPathFactory, place: int, bit: int) -> None:
+    """SentencePiece would read most of such files, and encode otherwise."""
+    path = tmp_path_factory.getbasetemp() / "flipped.model"
+    path.write_bytes(MODEL)
+    expected = sha256(path)
+    damaged = bytearray(MODEL)
+    damaged[place % len(damaged)] ^= 1 << bit
+    path.write_bytes(damaged)
     with pytest.raises(UserError, match="is damaged"):
-        bpe.load(tmp_path / "bad.model")
+        bpe.load(path, expected)

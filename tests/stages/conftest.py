@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scalinglab import shards
 from scalinglab.config import Segment, Study
 from scalinglab.files import write_json
 from scalinglab.paths import Paths
@@ -21,7 +22,9 @@ def tiny_study(smoke: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     np.save(paths.of("encode", "train.npy"), rng.integers(0, 100, (800, 65)).astype(np.uint16))
     np.save(paths.of("encode", "train-scored.npy"), np.ones((800, 64), dtype=bool))
     np.save(paths.of("encode", "validation.npy"), rng.integers(0, 100, (32, 65)).astype(np.uint16))
-    write_json(paths.manifest, {"vocab_size": 100, "skill_offset": 3, "validation_bytes": 4096})
+    sums = shards.checksums(paths.of("encode", ""))
+    manifest = {"vocab_size": 100, "skill_offset": 3, "validation_bytes": 4096, "sha256": sums}
+    write_json(paths.manifest, manifest)
     write_json(paths.of("clean", "report.json"), {"in": {"documents": 1, "bytes": 1}})
     write_json(paths.of("tokenizer", "report.json"), {"vocab_size": 100, "bytes_per_token": 2.0})
     grid = dataclasses.replace(

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,6 @@ from scalinglab.errors import UserError
 from scalinglab.figures import FIGURES
 from scalinglab.files import read_json, write_json
 from scalinglab.laws.surface import Surface
-from scalinglab.model.weights import load_tensors
 from scalinglab.paths import Paths
 from scalinglab.recipes import RECIPES
 from scalinglab.stages import (
@@ -138,53 +136,6 @@ def test_the_ladder_s_last_recipe_is_the_study_s_own(tiny_study: Study) -> None:
     assert rungs["recipe"].tolist() == ["base", "base", "base", "base", "warmup", "warmup", "decay", "decay",
                                         "tuned", "tuned"]  # fmt: skip
     assert paths.of("ladder", "0.png").stat().st_size > 10_000
-
-
-def test_a_killed_segment_continues_and_ends_bitwise_the_same(
-    tiny_study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    study = part("execution", checkpoint_seconds=1e-9)(tiny_study)
-    target = Paths(study.study).trunk("d8", "4k")
-    find_rates(study)
-    init.run(study, "d8")
-    trunk.run(study, "d8", "init", "4k")
-    whole = target.read_bytes()
-    curve = target.with_suffix(".csv").read_bytes()
-    target.unlink()
-
-    class KilledError(Exception):
-        pass
-
-    save, saved = pretraining.save_tensors, []
-
-    def dying(path: Path, *rest: object) -> None:
-        save(path, *rest)  # type: ignore[arg-type]
-        saved.append(path)
-        raise KilledError
-
-    monkeypatch.setattr(pretraining, "save_tensors", dying)
-    with pytest.raises(KilledError):
-        trunk.run(study, "d8", "init", "4k")
-    assert not target.exists()
-    monkeypatch.setattr(pretraining, "save_tensors", save)
-    trunk.run(study, "d8", "init", "4k")
-    assert "continues from the checkpoint at step" in capsys.readouterr().out
-    assert target.read_bytes() == whole
-    assert target.with_suffix(".csv").read_bytes() == curve
-    assert not saved[0].exists(), "a finished stage leaves no checkpoint"
-
-
-def test_a_checkpoint_of_another_run_is_not_used(tiny_study: Study) -> None:
-    paths = Paths(tiny_study.study)
-    find_rates(tiny_study)
-    init.run(tiny_study, "d8")
-    trunk.run(tiny_study, "d8", "init", "4k")
-    expected = paths.trunk("d8", "4k").read_bytes()
-    tensors, state = load_tensors(paths.trunk("d8", "4k"))
-    checkpoint = pretraining.SCRATCH / "smoke/checkpoints/trunk-d8-4k.safetensors"
-    pretraining.save_tensors(checkpoint, tensors, {**state, "identity": "of other data", "points": [], "step": 2})
-    trunk.run(tiny_study, "d8", "init", "4k")
-    assert paths.trunk("d8", "4k").read_bytes() == expected
 
 
 def test_a_budget_beyond_the_mixture_is_refused(tiny_study: Study) -> None:

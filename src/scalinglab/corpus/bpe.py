@@ -3,6 +3,7 @@
 Skill symbols are SentencePiece control symbols: they have ids, but no text can produce them.
 """
 
+import hashlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import sentencepiece as spm
 from numpy.typing import NDArray
 
-from scalinglab.errors import UserError
+from scalinglab.errors import DamagedError, UserError
 
 CONTROL = 3  # <unk>, <s>, </s> come first, then the skill symbols, then bytes and pieces
 EOS = 2
@@ -65,14 +66,18 @@ def _lines(texts: Iterator[str], sample_bytes: int) -> Iterator[str]:
             return
 
 
-def load(path: Path) -> spm.SentencePieceProcessor:
-    """The tokenizer in a model file. Raises UserError where the file is missing or damaged."""
+def load(path: Path, digest: str) -> spm.SentencePieceProcessor:
+    """The tokenizer in a model file whose SHA-256 is `digest` (the stage's report holds it).
+
+    SentencePiece itself reads a file with other bytes without a word. Raises UserError where it is missing or damaged.
+    """
     try:
-        return spm.SentencePieceProcessor(model_proto=path.read_bytes())
+        model = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run `snakemake --cores 2 {path}`") from None
-    except RuntimeError as error:
-        raise UserError(f"{path} is damaged ({error}); delete it and run snakemake again") from None
+    if hashlib.sha256(model).hexdigest() != digest:
+        raise DamagedError(f"{path} is damaged (its sha256 is not its report's); delete it and run snakemake again")
+    return spm.SentencePieceProcessor(model_proto=model)
 
 
 def token_bytes(tokenizer: spm.SentencePieceProcessor) -> NDArray[np.int64]:

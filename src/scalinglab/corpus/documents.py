@@ -27,7 +27,10 @@ class Document:
 def write_documents(path: Path, documents: Iterable[Document]) -> int:
     """Write documents to Parquet atomically; return how many."""
     count = 0
-    with atomic(path) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
+    with (
+        atomic(path) as temporary,
+        pq.ParquetWriter(temporary, SCHEMA, compression="zstd", write_page_checksum=True) as writer,
+    ):
         group: list[Document] = []
         size = 0
         for document in documents:
@@ -47,7 +50,7 @@ def read_documents(path: Path, split: str | None = None) -> Iterator[Document]:
     if not path.exists():
         raise UserError(f"{path} is missing; run `snakemake --cores 2 {path}`")
     try:
-        with pq.ParquetFile(path) as table:
+        with pq.ParquetFile(path, page_checksum_verification=True) as table:
             for batch in table.iter_batches(batch_size=256):
                 for row in batch.to_pylist():
                     if split is None or row["split"] == split:

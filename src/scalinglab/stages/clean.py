@@ -12,7 +12,7 @@ def run(study: Study) -> None:
     paths = Paths(study.study)
     report = DropReport()
     # The first pass writes the kept documents beside the final file: decontamination reads them twice more.
-    kept = paths.of("clean", ".kept.parquet")
+    kept = paths.of("clean", ".kept.tmp")
     try:
         write_documents(kept, keep(read_documents(paths.raw), study.clean, report))
         write_documents(

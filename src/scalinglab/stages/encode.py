@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
+from sentencepiece import SentencePieceProcessor
 
+from scalinglab import shards
 from scalinglab.config import Mixture, Study
 from scalinglab.corpus import bpe, packing
 from scalinglab.corpus.documents import read_documents
 from scalinglab.errors import UserError
-from scalinglab.files import atomic, sha256, write_json
+from scalinglab.files import atomic, read_json, write_json
 from scalinglab.paths import Paths
 from scalinglab.skills import skill
 from scalinglab.skills.base import Skill
@@ -26,7 +27,7 @@ def run(study: Study) -> None:
     write_json(
         paths.manifest,
         {
-            "vocab_size": bpe.load(paths.tokenizer).vocab_size(),
+            "vocab_size": _tokenizer(paths).vocab_size(),
             "skill_offset": bpe.CONTROL,
             "seq_len": mixture.seq_len,
             "train_rows": n_rows,
@@ -35,16 +36,18 @@ def run(study: Study) -> None:
             "validation_tokens": validation_rows * mixture.seq_len,
             "validation_bytes": validation_bytes,
             # The data by content: what was trained on them carries these on.
-            "sha256": {
-                name: sha256(paths.of("encode", name)) for name in ("train.npy", "train-scored.npy", "validation.npy")
-            },
+            "sha256": shards.checksums(paths.of("encode", "")),
         },
     )
 
 
+def _tokenizer(paths: Paths) -> SentencePieceProcessor:
+    return bpe.load(paths.tokenizer, read_json(paths.tokenizer_report)["sha256"])
+
+
 def _token_stream(paths: Paths, split: str) -> Iterator[np.ndarray]:
     """Token ids of each document of a split, each ended by EOS."""
-    tokenizer = bpe.load(paths.tokenizer)
+    tokenizer = _tokenizer(paths)
     for document in read_documents(paths.documents, split):
         yield np.array([*tokenizer.encode(document.text), bpe.EOS], dtype=np.uint16)
 
@@ -59,13 +62,13 @@ def _encode_validation(paths: Paths, mixture: Mixture) -> tuple[int, int]:
     rows = rows[np.linspace(0, len(rows) - 1, wanted).astype(int)]
     with atomic(paths.of("encode", "validation.npy")) as temporary, open(temporary, "wb") as out:
         np.save(out, rows)
-    sizes = bpe.token_bytes(bpe.load(paths.tokenizer))
+    sizes = bpe.token_bytes(_tokenizer(paths))
     return int(sizes[rows[:, 1:]].sum()), len(rows)
 
 
 def _encode_training(paths: Paths, mixture: Mixture, skills: list[Skill], seed: int) -> int:
     """Write the mixture in training order; return its rows."""
-    stream = paths.of("encode", ".tokens.bin")
+    stream = paths.of("encode", ".tokens.tmp")
     stream.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(stream, "wb") as out:
@@ -93,8 +96,8 @@ def _write_mixture(paths: Paths, mixture: Mixture, skills: list[Skill], seed: in
         open(rows_path, "wb") as rows,
         open(scored_path, "wb") as scored,
     ):
-        _write_header(rows, np.uint16, (n_rows, seq_len + 1))
-        _write_header(scored, np.bool_, (n_rows, seq_len))
+        shards.write_header(rows, np.uint16, (n_rows, seq_len + 1))
+        shards.write_header(scored, np.bool_, (n_rows, seq_len))
         for start in range(0, n_rows, ROWS_PER_WRITE):
             span = slice(start, min(start + ROWS_PER_WRITE, n_rows))
             here = is_skill[span]
@@ -113,9 +116,3 @@ def _write_mixture(paths: Paths, mixture: Mixture, skills: list[Skill], seed: in
             rows.write(block.tobytes())
             scored.write(counts.tobytes())
     return n_rows
-
-
-def _write_header(stream: BinaryIO, dtype: type, shape: tuple[int, int]) -> None:
-    """Begin a .npy file whose rows follow as plain bytes: written as a stream, a full disk is an ordinary error."""
-    described = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(stream, described)

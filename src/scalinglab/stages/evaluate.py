@@ -3,8 +3,6 @@
 The cells of the largest budgets wait for the forecast of them, and record which one they were measured after.
 """
 
-import numpy as np
-
 from scalinglab.config import Study, seed_of, width_of
 from scalinglab.evaluation.in_context import TEXT_COLUMNS, by_position, on_repeats, own_half, with_foreign_half
 from scalinglab.evaluation.rows import Row
@@ -13,6 +11,7 @@ from scalinglab.files import read_json, write_csv, write_json
 from scalinglab.model.counts import cell_flops, count
 from scalinglab.model.weights import load_model_weights
 from scalinglab.paths import Paths
+from scalinglab.shards import open_shard
 from scalinglab.stages.models import build_model, pick_device
 
 
@@ -25,7 +24,7 @@ def run(study: Study, size: str, budget: str, after: str) -> None:
     nats = bpb = float("nan")
     in_context: list[Row] = []
     if not state["diverged"]:
-        rows = np.load(paths.of("encode", "validation.npy"), mmap_mode="r")
+        rows = open_shard(paths.of("encode", ""), "validation.npy")
         losses = token_losses(model.to(device), rows, study.evaluation.batch_rows)
         nats = float(losses.mean())
         bpb = bits_per_byte(float(losses.sum()), manifest["validation_bytes"])

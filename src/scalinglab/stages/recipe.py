@@ -1,14 +1,16 @@
 """recipe@seed-recipe-size: one size trained by one recipe of the ladder, scored at each of its budgets."""
 
 from dataclasses import replace
+from typing import Any
 
 from scalinglab.config import Study, tokens_of, width_of
 from scalinglab.files import write_csv
 from scalinglab.model.counts import cell_flops, count
 from scalinglab.paths import Paths
 from scalinglab.recipes import RECIPES
+from scalinglab.stages.checkpoints import Checkpoint
 from scalinglab.stages.pretraining import read_rate_law
-from scalinglab.stages.short_runs import ShortRun
+from scalinglab.stages.short_runs import ShortRun, State, job_identity
 from scalinglab.training.schedule import branch_of, run_rate, steps_of, trunk_rate
 
 
@@ -22,8 +24,12 @@ def run(study: Study, seed: str, recipe: str, size: str) -> None:
         training = replace(training, warmup_tokens=study.ladder.warmup_tokens)
     one = ShortRun(replace(study, training=training), label, f"recipe-{recipe}-{label}")
     counts = count(one.model.shape, study.model)
-    rows = []
-    for budget in study.ladder.budgets:
+    finished = Checkpoint(study, f"recipe-{recipe}-{label}-budgets", job_identity(study, recipe, label, peak))
+    rows: list[dict[str, Any]] = []
+    if found := finished.load():
+        rows = found[1]["rows"]
+        one.restore(State(found[1]["step"], found[0], found[1]["diverged"]))
+    for budget in study.ladder.budgets[len(rows) :]:
         last = steps_of(tokens_of(budget), training.batch_tokens)
         first = branch_of(last, training) if how.decay else last
         one.train(first, lambda step: peak * trunk_rate(step, training))
@@ -45,4 +51,8 @@ def run(study: Study, seed: str, recipe: str, size: str) -> None:
             }
         )
         one.restore(trunk)
-    write_csv(Paths(study.study).of("recipe", f"{seed}/{recipe}-{size}.csv"), rows, tuple(rows[0]))
+        finished.save(trunk.tensors, {"rows": rows, "step": trunk.step, "diverged": trunk.diverged})
+        one.forget()
+    columns = ("recipe", "size", "budget", "seed", "rate", "tokens", "flops", *counts.as_dict(), "diverged", "val/loss")
+    write_csv(Paths(study.study).of("recipe", f"{seed}/{recipe}-{size}.csv"), rows, columns)
+    finished.remove()

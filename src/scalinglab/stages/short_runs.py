@@ -1,20 +1,22 @@
 """Runs that are too short to be cut into stages: trained and scored within one process, leaving nothing but losses."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from scalinglab import pipeline
 from scalinglab.config import Study, seed_of
+from scalinglab.files import digest, read_json
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.paths import Paths
-from scalinglab.reporter import Reporter
+from scalinglab.shards import open_shard
+from scalinglab.stages.checkpoints import Checkpoint
 from scalinglab.stages.models import build_model, pick_device
-from scalinglab.stages.pretraining import SCRATCH
-from scalinglab.training.data import open_batches
-from scalinglab.training.loop import Point, Stretch, train
+from scalinglab.stages.stretches import open_batches, train_stretch
+from scalinglab.training.loop import Stretch
 from scalinglab.training.optimiser import AdamW
 
 
@@ -25,6 +27,21 @@ class State:
     step: int
     tensors: dict[str, Tensor]
     diverged: bool
+
+
+def job_identity(study: Study, *more: object) -> str:
+    """A digest of what decides a job of short runs: parameters, data, code, and the job's own settings."""
+    data = read_json(Paths(study.study).manifest)
+    setting = [
+        study.seed,
+        asdict(study.model),
+        asdict(study.training),
+        asdict(study.tune),
+        asdict(study.ladder),
+        data,
+        *more,
+    ]
+    return digest([*setting, pipeline.own_sources()])
 
 
 class ShortRun:
@@ -40,32 +57,24 @@ class ShortRun:
         self.optimiser = AdamW(self.model, study.training)
         self.step = 0
         self.diverged = False
-        encoded = Paths(study.study).of("encode", "")
-        self._batches = open_batches(encoded, study.training.batch_tokens, study.mixture.repeat)
-        self._held_out = np.load(encoded / "validation.npy", mmap_mode="r")
+        self._checkpoint: Checkpoint | None = None
+        self._batches = open_batches(study)
+        self._held_out = open_shard(Paths(study.study).of("encode", ""), "validation.npy")
 
     def train(self, last: int, rate_of: Callable[[int], float]) -> None:
-        """Train on to step `last`. A run that diverged stays as it is."""
-        study, batch_tokens = self._study, self._study.training.batch_tokens
+        """Train on to step `last`, from a checkpoint of that very stretch where a killed job left one.
+
+        A run that diverged stays as it is.
+        """
         stretch, self.step = Stretch(self.step, last), last
-        self._batches.check(stretch.last, f"{self._name}: budget")
-        live = SCRATCH / study.study / "live" / f"{self._name}.jsonl"
-        with Reporter(self._name, stretch.last * batch_tokens, live, study.execution.log_seconds) as reporter:
+        if not self.diverged:
+            done = train_stretch(self._study, self._name, self.model, self.optimiser, self._batches, stretch, rate_of)
+            self.diverged, self._checkpoint = done.diverged, done.checkpoint
 
-            def after_step(step: int, point: Point | None) -> None:
-                reporter.update(step * batch_tokens, point.loss if point else None, last=step == stretch.last)
-
-            self.diverged = self.diverged or not train(
-                self.model,
-                self.optimiser,
-                self._batches,
-                stretch,
-                rate_of,
-                study.training,
-                study.execution,
-                after_step,
-                stretch.first,
-            )
+    def forget(self) -> None:
+        """Remove the checkpoint: what was learnt from this run is on disk."""
+        if self._checkpoint:
+            self._checkpoint.remove()
 
     def state(self) -> State:
         """A copy of what training goes on from, to come back to."""

@@ -3,7 +3,7 @@
 from scalinglab.config import Study
 from scalinglab.corpus import bpe
 from scalinglab.corpus.documents import read_documents
-from scalinglab.files import atomic, write_json
+from scalinglab.files import atomic, sha256, write_json
 from scalinglab.paths import Paths
 
 
@@ -13,12 +13,13 @@ def run(study: Study) -> None:
     model = bpe.train(texts, options.vocab_size, options.skill_symbols, options.sample_bytes)
     with atomic(paths.tokenizer) as temporary:
         temporary.write_bytes(model)
-    tokenizer = bpe.load(paths.tokenizer)
+    checksum = sha256(paths.tokenizer)
+    tokenizer = bpe.load(paths.tokenizer, checksum)
     size = tokens = 0
     for document in read_documents(paths.documents, "validation"):
         size += len(document.text.encode())
         tokens += len(tokenizer.encode(document.text))
     write_json(
-        paths.of("tokenizer", "report.json"),
-        {"vocab_size": tokenizer.vocab_size(), "bytes_per_token": size / tokens},
+        paths.tokenizer_report,
+        {"vocab_size": tokenizer.vocab_size(), "bytes_per_token": size / tokens, "sha256": checksum},
     )

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
             right = answers.p_NAV[:, shots.index(k)].argmax(axis=1) == one.gold(rows_NT)[:, shots.index(k)]
             ours[tasks.write(folder, one, rows_NT, k)] = float(right.mean())
     found = simple_evaluate(
-        model=ScalinglabLM(model, bpe.load(paths.tokenizer), offset),
+        model=ScalinglabLM(model, bpe.load(paths.tokenizer, read_json(paths.tokenizer_report)["sha256"]), offset),
         tasks=list(ours),
         task_manager=TaskManager(include_path=str(folder), include_defaults=False),
         bootstrap_iters=0,

@@ -6,4 +6,4 @@ from scalinglab import driver
 
 
 def run(arguments: argparse.Namespace) -> None:
-    driver.prepare()
+    driver.prepare(who="scalinglab restore")

@@ -1,7 +1,6 @@
 """The data cursor: batch i of a run is a slice of the memory-mapped mixture, whatever came before."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -42,13 +41,3 @@ class Batches:
         block = torch.from_numpy(self._rows[places].astype(np.int64))
         scored_N = torch.from_numpy(self._scored[places]).flatten().nonzero()[:, 0]
         return Batch(block[:, :-1], block[:, 1:].contiguous(), scored_N)
-
-
-def open_batches(folder: Path, batch_tokens: int, repeat: int) -> Batches:
-    """Batches over the shards that the encode stage wrote. Raises UserError where one is missing or damaged."""
-    try:
-        rows = np.load(folder / "train.npy", mmap_mode="r")
-        scored = np.load(folder / "train-scored.npy", mmap_mode="r")
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: the training shards cannot be read ({error}); rerun the encode stage") from None
-    return Batches(rows, scored, batch_tokens, repeat)

@@ -36,6 +36,21 @@ class Stretch:
     last: int
 
 
+@dataclass
+class Meter:
+    """Training loss since the last curve point, so that a run which goes on between two points draws the same curve.
+
+    total: sum of the steps' mean nats, a scalar on the model's device. steps: how many of them.
+    """
+
+    total: torch.Tensor
+    steps: int = 0
+
+    def reset(self) -> None:
+        self.total.zero_()
+        self.steps = 0
+
+
 def train(
     model: Decoder,
     optimiser: AdamW,
@@ -46,17 +61,18 @@ def train(
     execution: Execution,
     after_step: Callable[[int, Point | None], None],
     start: int,
+    meter: Meter | None = None,
 ) -> bool:
     """Train from `start` (within the stretch) to its end; return False where the run diverged.
 
     after_step(step, point) is called with the number of steps done, and with a curve point where one is due.
+    meter: what was measured before `start`, kept up to date for whoever saves the run's state; a new one by default.
     """
     forward: Callable[..., torch.Tensor] = torch.compile(model.loss) if execution.compile else model.loss
     device = next(model.parameters()).device
     bf16 = execution.precision == "bf16"
     every = max(1, (stretch.last - stretch.first) // CURVE_POINTS)
-    total = torch.zeros((), device=device)
-    counted = 0
+    meter = meter or Meter(torch.zeros((), device=device))
     model.train()
     for step in range(start, stretch.last):
         batch = _to(batches[step], device)
@@ -66,13 +82,12 @@ def train(
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm, foreach=True)
         optimiser.step(rate)
-        total += loss.detach()
-        counted += 1
+        meter.total += loss.detach()
+        meter.steps += 1
         point = None
         if (step + 1 - stretch.first) % every == 0 or step + 1 == stretch.last:
-            point = Point(step + 1, (total / counted).item(), rate)
-            total.zero_()
-            counted = 0
+            point = Point(step + 1, (meter.total / meter.steps).item(), rate)
+            meter.reset()
             if not math.isfinite(point.loss):
                 return False
         after_step(step + 1, point)
