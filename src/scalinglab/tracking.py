@@ -42,7 +42,16 @@ def sync(params: dict[str, Any], store: str = STORE) -> int:
     One process at a time: another one waits.
     """
     with locks.one_at_a_time("mlflow"):
+        _make_whole(store)
         return _sync(params, MlflowClient(store))
+
+
+def _make_whole(store: str) -> None:
+    """Make a new SQLite store under another name first: MLflow never opens one again whose tables were half made."""
+    path = Path(store.removeprefix("sqlite:///"))
+    if store.startswith("sqlite:///") and not path.exists():
+        with files.atomic(path) as temporary:
+            MlflowClient(f"sqlite:///{temporary}")
 
 
 def _sync(params: dict[str, Any], client: MlflowClient) -> int:

@@ -22,10 +22,12 @@ DIGEST = hashlib.sha256(BODY).hexdigest()
 
 
 class Server(http.server.BaseHTTPRequestHandler):
-    """/file: the body, ranges honoured. /cut: the first answer breaks off. /redirect: to plain http."""
+    """/file: the body, ranges honoured. /cut: the first answer breaks off. /always: every answer does. /redirect: to
+    plain http. /moved: to /file. /deaf: ranges are ignored. /endless: no length, and no end. /busy: 503, twice."""
 
     cuts = 0
     asked: list[str]
+    waits: list[float]
 
     def do_GET(self) -> None:
         type(self).asked.append(f"{self.path} {self.headers.get('Range', '')}".strip())
@@ -34,11 +36,26 @@ class Server(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", f"http://localhost:{self.server.server_address[1]}/file")
             self.end_headers()
             return
+        if self.path.startswith("/moved"):
+            self.send_response(301)
+            self.send_header("Location", "/file")
+            self.end_headers()
+            return
+        if self.path.startswith("/endless"):
+            self.send_response(200)
+            self.end_headers()
+            while True:
+                self.wfile.write(BODY)
+        if self.path.startswith("/busy") and len(type(self).asked) < 3:
+            self.send_error(503)
+            return
+        if self.path.startswith("/deaf"):
+            del self.headers["Range"]
         start = int(self.headers["Range"].split("=")[1].rstrip("-")) if "Range" in self.headers else 0
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(BODY) - start))
         self.end_headers()
-        cut = self.path.startswith("/cut") and type(self).cuts == 0
+        cut = (self.path.startswith(("/cut", "/deaf")) and type(self).cuts == 0) or self.path.startswith("/always")
         type(self).cuts += cut
         self.wfile.write(BODY[start : start + 100_000] if cut else BODY[start:])
 
@@ -74,7 +91,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     httpd.socket = context.wrap_socket(httpd.socket, server_side=True)
     threading.Thread(target=httpd.serve_forever, daemon=True).start()
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pem))
-    monkeypatch.setattr(fetch.time, "sleep", lambda seconds: None)
+    Server.waits = []
+    monkeypatch.setattr(fetch.time, "sleep", Server.waits.append)
     yield f"https://localhost:{httpd.server_address[1]}"
     httpd.shutdown()
     httpd.server_close()
@@ -93,20 +111,59 @@ def test_resumes_after_a_cut(server: str, tmp_path: Path) -> None:
     assert Server.asked[1].startswith("/cut bytes=")
 
 
+def test_a_server_that_ignores_ranges_is_read_from_the_beginning(server: str, tmp_path: Path) -> None:
+    path = fetch.fetch(f"{server}/deaf", DIGEST, 10**6, cache=tmp_path / "cache")
+    assert path.read_bytes() == BODY
+
+
+def test_waits_longer_before_each_try(server: str, tmp_path: Path) -> None:
+    assert fetch.fetch(f"{server}/busy", DIGEST, 10**6, cache=tmp_path / "cache").read_bytes() == BODY
+    assert Server.waits == [1, 2]
+    with pytest.raises(UserError, match="cannot be fetched after 4 tries"):
+        fetch.fetch(f"{server}/always", "1" * 64, 10**9, cache=tmp_path / "cache")
+    assert Server.waits == [1, 2, 1, 2, 4]
+
+
+def test_a_later_run_goes_on_with_what_is_there(server: str, tmp_path: Path) -> None:
+    part = tmp_path / f"{DIGEST}.part"
+    part.write_bytes(BODY[:1234])
+    assert fetch.fetch(f"{server}/file", DIGEST, 10**6, cache=tmp_path).read_bytes() == BODY
+    assert Server.asked == ["/file bytes=1234-"]
+
+
+@pytest.mark.parametrize("left", [b"not a part of it", BODY + b"more", b"x" * len(BODY)])
+def test_a_damaged_part_is_fetched_again(server: str, tmp_path: Path, left: bytes) -> None:
+    (tmp_path / f"{DIGEST}.part").write_bytes(left)
+    assert fetch.fetch(f"{server}/file", DIGEST, 10**6, cache=tmp_path).read_bytes() == BODY
+
+
+def test_a_damaged_copy_is_refused(server: str, tmp_path: Path) -> None:
+    (tmp_path / DIGEST).write_bytes(BODY[:-1])
+    with pytest.raises(UserError, match="delete it or correct the pin"):
+        fetch.fetch(f"{server}/file", DIGEST, 10**6, cache=tmp_path)
+
+
+def test_redirects_within_https_are_followed(server: str, tmp_path: Path) -> None:
+    assert fetch.fetch(f"{server}/moved", DIGEST, 10**6, cache=tmp_path).read_bytes() == BODY
+
+
 def test_wrong_checksum_is_refused_and_leaves_nothing(server: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="sha256 is"):
         fetch.fetch(f"{server}/file", "0" * 64, 10**6, cache=tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())
 
 
-def test_size_cap_holds_while_streaming(server: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="larger than max_bytes = 1000"):
-        fetch.fetch(f"{server}/file", DIGEST, 1000, cache=tmp_path / "cache")
+@pytest.mark.parametrize("path", ["file", "endless"])
+def test_size_cap_holds_while_streaming(server: str, tmp_path: Path, path: str) -> None:
+    with pytest.raises(UserError, match="larger than max_bytes = 300000"):
+        fetch.fetch(f"{server}/{path}", "2" * 64, 300_000, cache=tmp_path / "cache")
+    assert sum(held.stat().st_size for held in (tmp_path / "cache").iterdir()) <= 300_000
 
 
-def test_redirect_to_plain_http_is_refused(server: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cannot be fetched|not https"):
+def test_redirect_to_plain_http_is_refused_at_once(server: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="redirects to what is not https"):
         fetch.fetch(f"{server}/redirect", DIGEST, 10**6, cache=tmp_path / "cache")
+    assert len(Server.asked) == 1, "nothing was sent there, and it was not tried again"
 
 
 @pytest.mark.parametrize(

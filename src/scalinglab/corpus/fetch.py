@@ -34,20 +34,29 @@ def fetch(url: str, digest: str, max_bytes: int, mirror: str = "", cache: Path =
         raise UserError(f"{url}: only https is fetched; use an https address or a local mirror folder")
     partial = cache / f"{digest}.part"
     partial.parent.mkdir(parents=True, exist_ok=True)
-    for attempt in range(ATTEMPTS):
-        try:
-            _stream(url, partial, max_bytes)
-            break
-        except (requests.RequestException, OSError) as error:
-            if attempt == ATTEMPTS - 1:
-                raise UserError(f"{url}: cannot be fetched after {ATTEMPTS} tries: {error}") from error
-            time.sleep(2**attempt)
-    if sha256(partial) != digest:
+    if partial.exists() and not _complete(url, partial, digest, max_bytes):
+        partial.unlink()  # what an earlier run left was no part of this file: once more, from the beginning
+    if not partial.exists() and not _complete(url, partial, digest, max_bytes):
         found = sha256(partial)
         partial.unlink()
         raise UserError(f"{url}: sha256 is {found}, not {digest}; the file changed or the download broke")
     partial.rename(cache / digest)
     return cache / digest
+
+
+def _complete(url: str, partial: Path, digest: str, max_bytes: int) -> bool:
+    """Append what is missing of `url` to `partial`, with retries; return whether it is the file that was meant."""
+    for attempt in range(ATTEMPTS):
+        try:
+            _stream(url, partial, max_bytes)
+            break
+        except requests.exceptions.InvalidSchema as error:
+            raise UserError(f"{url}: redirects to what is not https ({error}); refused") from None
+        except (requests.RequestException, OSError) as error:
+            if attempt == ATTEMPTS - 1:
+                raise UserError(f"{url}: cannot be fetched after {ATTEMPTS} tries: {error}") from error
+            time.sleep(2**attempt)
+    return sha256(partial) == digest
 
 
 def _checked(path: Path, digest: str, url: str) -> Path:
@@ -61,11 +70,11 @@ def _stream(url: str, partial: Path, max_bytes: int) -> None:
     """Append what is missing of `url` to `partial`; a server that ignores the range starts it anew."""
     have = partial.stat().st_size if partial.exists() else 0
     headers = {"Range": f"bytes={have}-"} if have else {}
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+    session = requests.Session()
+    session.adapters.pop("http://")  # a redirect there fails before a byte is sent
+    with session, session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         if response.status_code == 416:  # nothing is missing
             return
-        if urlparse(response.url).scheme != "https":
-            raise UserError(f"{url}: redirects to {response.url}, which is not https; refused")
         response.raise_for_status()
         resumed = response.status_code == 206
         size = have if resumed else 0

@@ -9,9 +9,11 @@
 import hashlib
 import importlib.metadata
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlparse
 
 from scalinglab.config import Source
+from scalinglab.corpus.archives import is_archive, read_archive
 from scalinglab.corpus.documents import Document
 from scalinglab.corpus.fetch import fetch
 from scalinglab.errors import UserError
@@ -100,11 +102,17 @@ def from_local(source: Source) -> Iterator[Document]:
 
 
 def from_url(source: Source) -> Iterator[Document]:
-    """A text file over https, checked against its sha256."""
+    """A text file over https, or the matching files of an archive, checked against its sha256."""
     path = fetch(source.url, source.sha256, source.max_bytes, source.mirror)
-    text = decode(read_bytes(path), f"source {source.name}: {source.url}", source.encoding_errors)
-    if text is not None:
-        yield Document(source.name, source.url.rsplit("/", 1)[-1], text)
+    name = PurePosixPath(urlparse(source.url).path).name
+    if is_archive(name):
+        files = read_archive(path, name, source.patterns, source.max_bytes)
+    else:
+        files = iter([(name, read_bytes(path))])
+    for inside, contents in files:
+        text = decode(contents, f"source {source.name}: {inside}", source.encoding_errors)
+        if text is not None:
+            yield Document(source.name, inside, text)
 
 
 def from_hf(source: Source) -> Iterator[Document]:

@@ -1,0 +1,84 @@
+"""A copy of the project in a repository of its own, with the commands that users type."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from scalinglab import pipeline
+from tests.conftest import copy_repository
+
+NOTHING = "Nothing to be done"
+UP_TO_DATE = "Data and pipelines are up to date."
+
+
+class Repository:
+    """A copy of the project with the commands that users type."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = copy_repository(root)
+        self.env = {
+            **os.environ,
+            "PYTHONPATH": str(self.root / "src"),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+
+    def call(self, *command: str, check: bool = True) -> str:
+        done = subprocess.run(
+            command, cwd=self.root, env=self.env, capture_output=True, text=True, timeout=900, check=False
+        )
+        output = done.stdout + done.stderr
+        assert done.returncode == 0 or not check, output
+        return output
+
+    def snakemake(self, *arguments: str) -> str:
+        return self.call("snakemake", "--cores", "2", *arguments)
+
+    def planned(self) -> dict[str, int]:
+        """Jobs by rule that a dry run plans."""
+        output = self.snakemake("-n")
+        return {name: int(n) for name, n in re.findall(r"^(\w+)\s+(\d+)$", output, re.MULTILINE) if name != "total"}
+
+    def stale(self) -> set[str]:
+        """Stages that DVC would reproduce, and all that hang off them (`dvc status` does not follow those)."""
+        stale = set(json.loads(self.call("dvc", "status", "--json")))
+        stages = pipeline.stages_of(pipeline.load(self.root))
+        for stage in stages:  # dvc.yaml lists upstream stages first
+            before = [other for other in stages if other.name in stale]
+            if any(out == dep or out.startswith(f"{dep}/") for dep in stage.deps for o in before for out in o.outs):
+                stale.add(stage.name)
+        return stale
+
+    def change(self, path: str, value: object) -> None:
+        """Set one value of params.yaml."""
+        file = self.root / "params.yaml"
+        params = yaml.safe_load(file.read_text())
+        *parents, last = path.split(".")
+        part = params
+        for name in parents:
+            part = part[name]
+        part[last] = value
+        file.write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def jobs_run(self) -> set[str]:
+        """Jobs that ran since the last call: those with a benchmark (`--touch` leaves empty files)."""
+        folder = self.root / "logs/smoke"
+        names = {path.stem for path in folder.glob("*.tsv") if path.stat().st_size}
+        shutil.rmtree(folder, ignore_errors=True)
+        return names
+
+    def results(self) -> dict[str, bytes]:
+        """Contents of every result but the records of how they were made."""
+        root = self.root / "results/smoke"
+        files = [p for p in sorted(root.rglob("*")) if p.is_file() and not p.name.endswith(".provenance.json")]
+        return {p.relative_to(root).as_posix(): p.read_bytes() for p in files}
+
+    def assert_clean(self) -> None:
+        assert NOTHING in self.snakemake()
+        assert UP_TO_DATE in self.call("dvc", "repro")
+        assert UP_TO_DATE in self.call("dvc", "status")

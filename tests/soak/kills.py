@@ -1,0 +1,88 @@
+"""Kill -9 at random points of a run, again and again, until the study is done; then compare with one never killed."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow.tracking import MlflowClient
+
+from tests.pipeline.repository import NOTHING, UP_TO_DATE, Repository
+
+FAULTS = Path(__file__).parent / "faults"
+# Point -> most times that it may be reached before the kill. What each means is in faults/sitecustomize.py.
+POINTS = {"step": 3, "save": 40, "rename": 25, "renamed": 25, "commit": 60, "lock": 3, "sync": 3, "driver": 1}
+TIMEOUT = 600
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One kill: where, whom (one process, or all of the run), and whether it came before the run had ended."""
+
+    point: str
+    group: bool
+    fired: bool
+
+
+def run_and_kill(repository: Repository, rng: random.Random, point: str) -> Kill:
+    """Start `snakemake`, as a user would, and kill it at a point of its work."""
+    group = rng.random() < 0.5 and point != "driver"
+    folder = repository.root / ".scratch/soak"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("count", "killed"):
+        (folder / name).unlink(missing_ok=True)
+    plan = {"point": point, "n": rng.randint(1, POINTS[point]), "group": group, "seed": rng.random()}
+    environment = {
+        **repository.env,
+        "PYTHONPATH": f"{FAULTS}{os.pathsep}{repository.env['PYTHONPATH']}",
+        "SOAK_FAULT": json.dumps({**plan, "folder": str(folder)}),
+    }
+    log = open(repository.root / ".scratch/soak/log.txt", "a")  # noqa: SIM115 - the process that it is for is killed
+    run = subprocess.Popen(
+        ["snakemake", "--cores", "2"], cwd=repository.root, env=environment, stdout=log, stderr=log,
+        start_new_session=True,
+    )  # fmt: skip
+    run.wait(timeout=TIMEOUT)
+    log.close()
+    return Kill(point, group, (folder / "killed").exists())
+
+
+def store(repository: Repository) -> dict[str, dict[str, float]]:
+    """Metrics of each run in MLflow, with how many points its curve has."""
+    client = MlflowClient(f"sqlite:///{repository.root}/mlflow.db")
+    experiment = client.get_experiment_by_name("smoke")
+    assert experiment is not None
+    found = {}
+    for run in client.search_runs([experiment.experiment_id], max_results=1000):
+        assert run.info.run_name not in found, f"{run.info.run_name} is there twice"
+        points = len(client.get_metric_history(run.info.run_id, "train/loss"))
+        found[run.info.run_name] = {**run.data.metrics, "points": points}
+    return found
+
+
+def check(repository: Repository, expected: Repository) -> None:
+    """One more `snakemake` ends the study, with the results, the records and the store of a run never killed."""
+    repository.snakemake()
+    ours, theirs = repository.results(), expected.results()
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if ours[name] != theirs[name]] == []
+    assert NOTHING in repository.snakemake()
+    assert UP_TO_DATE in repository.call("dvc", "status")
+    assert "every recorded result is what was written" in repository.call("scalinglab", "verify")
+    assert store(repository) == store(expected)
+    left = [path for path in repository.root.rglob(".*.tmp") if ".dvc" not in path.parts]
+    left += [*(repository.root / ".scratch").rglob("*.safetensors"), *(repository.root / ".scratch/receipts").glob("*")]
+    assert left == [], "half files, checkpoints and receipts are gone"
+
+
+def end_stragglers(repository: Repository) -> None:
+    """Processes of a run whose driver alone was killed end by themselves; this is for a test that fails in between."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(folder / "cwd") == str(repository.root) and int(folder.name) != os.getpid():
+                os.kill(int(folder.name), signal.SIGKILL)
+        except OSError:
+            continue
