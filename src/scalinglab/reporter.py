@@ -1,5 +1,6 @@
 """What a person sees of a running job: a live bar in a terminal, plain periodic lines elsewhere, a file for others."""
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -54,10 +55,12 @@ class Reporter:
         rate = (tokens - self._first_tokens) / max(now - self._started, 1e-9)
         left = (self._total - tokens) / rate if rate else float("inf")
         text = f"{tokens:,}/{self._total:,} tokens  loss {self._loss:.3f}  {rate:,.0f} tokens/s"
-        with open(self._live, "a", encoding="utf-8") as stream:
+        # Display only: a full disk must not end the training that it tells of.
+        with contextlib.suppress(OSError), open(self._live, "a", encoding="utf-8") as stream:
             note = {"tokens": tokens, "first": self._first_tokens, "total": self._total, "loss": self._loss}
             stream.write(json.dumps(note) + "\n")
-        if self._bar and self._task is not None:
-            self._bar.update(self._task, completed=tokens, text=text)
-        else:
-            print(f"{self._title}  {text}  {left:.0f} s left", flush=True)
+        with contextlib.suppress(OSError):
+            if self._bar and self._task is not None:
+                self._bar.update(self._task, completed=tokens, text=text)
+            else:
+                print(f"{self._title}  {text}  {left:.0f} s left", flush=True)

@@ -3,6 +3,7 @@
 import datetime
 import hashlib
 import http.server
+import resource
 import ssl
 import threading
 from collections.abc import Iterator
@@ -141,6 +142,19 @@ def test_a_damaged_copy_is_refused(server: str, tmp_path: Path) -> None:
     (tmp_path / DIGEST).write_bytes(BODY[:-1])
     with pytest.raises(UserError, match="delete it or correct the pin"):
         fetch.fetch(f"{server}/file", DIGEST, 10**6, cache=tmp_path)
+
+
+def test_a_full_disk_is_told_at_once_and_what_is_there_stays(server: str, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        with pytest.raises(UserError, match=r"cannot write .*part: .* free some space"):
+            fetch.fetch(f"{server}/file", DIGEST, 10**6, cache=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert Server.waits == []
+    assert fetch.fetch(f"{server}/file", DIGEST, 10**6, cache=tmp_path).read_bytes() == BODY
+    assert Server.asked[1].startswith("/file bytes="), "it goes on where the disk was full"
 
 
 def test_redirects_within_https_are_followed(server: str, tmp_path: Path) -> None:

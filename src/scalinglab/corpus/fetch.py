@@ -7,7 +7,7 @@ from urllib.parse import urlparse
 import requests
 
 from scalinglab.errors import UserError
-from scalinglab.files import sha256
+from scalinglab.files import NOT_WRITABLE, sha256
 
 CACHE = Path(".scratch/downloads")
 ATTEMPTS = 4
@@ -53,6 +53,8 @@ def _complete(url: str, partial: Path, digest: str, max_bytes: int) -> bool:
         except requests.exceptions.InvalidSchema as error:
             raise UserError(f"{url}: redirects to what is not https ({error}); refused") from None
         except (requests.RequestException, OSError) as error:
+            if error.errno in NOT_WRITABLE:
+                raise UserError(f"cannot write {partial}: {error.strerror}; free some space, then run again") from error
             if attempt == ATTEMPTS - 1:
                 raise UserError(f"{url}: cannot be fetched after {ATTEMPTS} tries: {error}") from error
             time.sleep(2**attempt)
