@@ -38,7 +38,7 @@ def main() -> None:
         while len(done) < arguments.kills:
             repository = Repository(Path(scratch) / f"chain{chains}")
             started, idle, here = time.monotonic(), 0, 0
-            while here < arguments.chain and idle < len(kills.POINTS):
+            while here < arguments.chain and idle < 3:
                 kill = kills.run_and_kill(repository, rng, rng.choice(list(kills.POINTS)))
                 idle = 0 if kill.fired else idle + 1  # nothing to kill any more: the study is nearly done
                 here += kill.fired

@@ -14,8 +14,10 @@ from tests.pipeline.repository import NOTHING, UP_TO_DATE, Repository
 
 FAULTS = Path(__file__).parent / "faults"
 # Point -> most times that it may be reached before the kill. What each means is in faults/sitecustomize.py.
-POINTS = {"step": 3, "save": 40, "rename": 25, "renamed": 25, "commit": 60, "lock": 3, "sync": 3, "driver": 1}
-TIMEOUT = 600
+POINTS = {"step": 2, "save": 12, "rename": 8, "renamed": 8, "commit": 60, "lock": 2, "sync": 2, "driver": 1}
+# A run that does not come to its point is killed at any moment: these are the seconds that it has at most.
+PATIENCE = {"commit": 45.0, "lock": 45.0, "sync": 45.0}
+SHORT_PATIENCE = 20.0
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,13 @@ def run_and_kill(repository: Repository, rng: random.Random, point: str) -> Kill
         ["snakemake", "--cores", "2"], cwd=repository.root, env=environment, stdout=log, stderr=log,
         start_new_session=True,
     )  # fmt: skip
-    run.wait(timeout=TIMEOUT)
     log.close()
+    try:
+        run.wait(timeout=rng.uniform(6.0, PATIENCE.get(point, SHORT_PATIENCE)))
+    except subprocess.TimeoutExpired:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        return Kill("any moment", True, True)
     return Kill(point, group, (folder / "killed").exists())
 
 

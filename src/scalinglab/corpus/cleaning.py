@@ -57,7 +57,7 @@ def keep(raw: Iterator[Document], options: Clean, report: DropReport) -> Iterato
         key = text_hash(text)
         if reason is None and key in exact:
             reason = "exact_duplicate"
-        if reason is None and near.seen(key, text):
+        if reason is None and near.seen(text):
             reason = "near_duplicate"
         if reason:
             report.count(reason, document.text)

@@ -1,7 +1,7 @@
 """encode: the training mixture and the validation text as memory-mapped rows of token ids."""
 
+import mmap
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from sentencepiece import SentencePieceProcessor
@@ -74,14 +74,16 @@ def _encode_training(paths: Paths, mixture: Mixture, skills: list[Skill], seed: 
         with open(stream, "wb") as out:
             for part in _token_stream(paths, "train"):
                 out.write(part.tobytes())
-        return _write_mixture(paths, mixture, skills, seed, stream)
+        with open(stream, "rb") as tokens:
+            return _write_mixture(paths, mixture, skills, seed, mmap.mmap(tokens.fileno(), 0, access=mmap.ACCESS_READ))
     finally:
         stream.unlink(missing_ok=True)
 
 
-def _write_mixture(paths: Paths, mixture: Mixture, skills: list[Skill], seed: int, stream: Path) -> int:
+def _write_mixture(paths: Paths, mixture: Mixture, skills: list[Skill], seed: int, tokens: mmap.mmap) -> int:
+    """Rows of text in a fixed random order among skill documents; tokens: the text, as uint16."""
     seq_len = mixture.seq_len
-    text = packing.text_rows(np.memmap(stream, dtype=np.uint16, mode="r"), seq_len)
+    text = packing.text_rows(np.frombuffer(tokens, dtype=np.uint16), seq_len)
     if not len(text):
         raise UserError("the training split is shorter than one row; add text to download.sources")
     # Neighbouring windows of one file would share a batch; a fixed permutation spreads them.
@@ -115,4 +117,5 @@ def _write_mixture(paths: Paths, mixture: Mixture, skills: list[Skill], seed: in
                         counts[own] = packing.answer_targets(one, documents)
             rows.write(block.tobytes())
             scored.write(counts.tobytes())
+            tokens.madvise(mmap.MADV_DONTNEED)  # rows come from everywhere: all of it would stay in memory
     return n_rows
