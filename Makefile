@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup run test lint ui bench lock clean
+.PHONY: help setup run test lint ui bench soak lock clean
 
 help:            ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -40,7 +40,11 @@ ui: $(READY)     ## MLflow on 127.0.0.1
 	scalinglab ui --port $(PORT)
 
 bench: $(READY)  ## the benchmarks, one after the other
-	for script in benchmarks/*.py; do python $$script || exit 1; done
+	for script in $(filter-out benchmarks/soak%,$(wildcard benchmarks/*.py)); do python $$script || exit 1; done
+
+soak: $(READY)   ## 200 kills at random points and 100 random edits: an hour or two
+	python benchmarks/soak.py
+	python benchmarks/soak_edits.py
 
 lock: $(READY)   ## write the versions in .venv to requirements.lock
 	(head -2 requirements.lock; $(BIN)/python -m pip freeze --exclude-editable | sed 's/^torch==.*/torch==2.13.0/') > .lock && mv .lock requirements.lock

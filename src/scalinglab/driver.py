@@ -163,9 +163,9 @@ def _clear_up() -> None:
     stale = list(LOCKS.glob("*"))
     for lock in stale:
         lock.unlink()
-    for folder in (Path("results"), Path(".scratch")):
-        for half in folder.rglob(".*.tmp"):
-            half.unlink(missing_ok=True)
+    folders = (Path("results"), Path(".scratch"))
+    for half in (*KNOWN.parent.glob(".*.tmp"), *(path for folder in folders for path in folder.rglob(".*.tmp"))):
+        half.unlink(missing_ok=True)
     if stale:
         print("the last run was killed; this one goes on from what it had finished", file=sys.stderr)
 

@@ -50,6 +50,8 @@ def _make_whole(store: str) -> None:
     """Make a new SQLite store under another name first: MLflow never opens one again whose tables were half made."""
     path = Path(store.removeprefix("sqlite:///"))
     if store.startswith("sqlite:///") and not path.exists():
+        for half in path.parent.glob(f".{path.name}.*.tmp"):  # of a sync that was killed here
+            half.unlink()
         with files.atomic(path) as temporary:
             MlflowClient(f"sqlite:///{temporary}")
 

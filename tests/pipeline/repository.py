@@ -36,6 +36,11 @@ class Repository:
         assert done.returncode == 0 or not check, output
         return output
 
+    def start(self, *command: str) -> subprocess.Popen:
+        """A command in the background; its errors come with its output."""
+        pipe, errors = subprocess.PIPE, subprocess.STDOUT
+        return subprocess.Popen(command, cwd=self.root, env=self.env, stdout=pipe, stderr=errors, text=True)
+
     def snakemake(self, *arguments: str) -> str:
         return self.call("snakemake", "--cores", "2", *arguments)
 

@@ -4,6 +4,7 @@ The tests run in order on one repository: each is a thing that users do after a 
 """
 
 import json
+import random
 import re
 import shutil
 
@@ -13,6 +14,7 @@ from mlflow.tracking import MlflowClient
 
 from scalinglab.figures import FIGURES
 from tests.pipeline.repository import NOTHING, Repository
+from tests.soak import edits, kills
 
 pytestmark = pytest.mark.pipeline
 
@@ -44,6 +46,16 @@ def test_first_run_makes_everything_and_is_recorded(repository: Repository) -> N
     log = (repository.root / "logs/smoke/trunk-d8-80k.log").read_text()
     assert re.search(r"tokens  loss \d\.\d+  [\d,]+ tokens/s  \d+ s left", log)
     repository.jobs_run()
+
+
+def test_killed_at_every_kind_of_point_another_folder_ends_the_same(
+    repository: Repository, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Byte for byte: metrics, tables and figures, DVC's records, and the MLflow store."""
+    other, rng = Repository(tmp_path_factory.mktemp("killed")), random.Random(0)
+    done = [kills.run_and_kill(other, rng, point) for point in (*kills.POINTS, "commit", "save")]
+    assert sum(kill.fired for kill in done) >= 8
+    kills.check(other, repository)
 
 
 def test_second_run_does_nothing(repository: Repository) -> None:
@@ -85,6 +97,55 @@ def test_dvc_shows_metrics_and_plots(repository: Repository) -> None:
     plots = repository.call("dvc", "plots", "show", "-o", "plots")
     assert (repository.root / "plots/index.html").exists(), plots
     shutil.rmtree(repository.root / "plots")
+
+
+def test_random_edits_make_exactly_the_right_stages_stale_for_both(repository: Repository) -> None:
+    rng = random.Random(0)
+    hit = [edits.check_one(repository, rng)[1] for _ in range(6)]
+    assert len(set(hit)) > 2, "edits of several depths"
+    assert NOTHING in repository.snakemake("-n")
+
+
+def test_of_two_drivers_at_once_one_stops(repository: Repository) -> None:
+    before = repository.results()
+    repository.change("figures.loss.dpi", 91)
+    both = [repository.start("snakemake", "--cores", "1") for _ in range(2)]
+    said = [run.communicate()[0] for run in both]
+    assert sorted(run.returncode for run in both) == [0, 1], said
+    assert sum("runs in this folder; wait until it has ended" in text for text in said) == 1, said
+    repository.change("figures.loss.dpi", 140)
+    assert NOTHING in repository.snakemake()
+    assert repository.results() == before
+    repository.jobs_run()
+
+
+@pytest.mark.parametrize("command", [("snakemake", "--cores", "2"), ("dvc", "repro")], ids=["snakemake", "dvc repro"])
+def test_outputs_of_a_stage_that_broke_off_are_never_taken_for_done(
+    repository: Repository, command: tuple[str, ...]
+) -> None:
+    before = repository.results()
+    stage = repository.root / "src/scalinglab/stages/table.py"
+    source = stage.read_text()
+    write = "        write_text(paths.of("
+    stage.write_text(source.replace(write, f"        1 / (name != 'text')\n{write}"))  # after four of its files
+    assert stage.read_text() != source
+    assert "ZeroDivisionError" in repository.call(*command, check=False)
+    stage.write_text(source)
+    assert NOTHING in repository.snakemake()
+    assert repository.results() == before
+    repository.jobs_run()
+    repository.assert_clean()
+
+
+def test_another_study_and_back_trains_nothing(repository: Repository) -> None:
+    before = repository.results()
+    repository.change("study", "other")
+    repository.snakemake("results/other/trunk/d8/init.safetensors")
+    repository.change("study", "smoke")
+    repository.jobs_run()
+    assert NOTHING in repository.snakemake()
+    assert repository.results() == before
+    assert repository.jobs_run() == set()
 
 
 def test_deleted_results_come_back_without_training(repository: Repository) -> None:
