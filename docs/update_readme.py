@@ -3,50 +3,16 @@
 `python docs/update_readme.py` rewrites the block between the markers; `--check` only compares (a test runs it).
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import reliability
+from reliability import read
 
 ROOT = Path(__file__).parent.parent
 START, END = "<!-- results: written by docs/update_readme.py -->", "<!-- end of results -->"
-
-POINTS = {  # of benchmarks/soak.py, in words
-    "any moment": "all processes, at any moment",
-    "step": "a training job, inside a step",
-    "save": "inside a save",
-    "rename": "between writing a file and renaming it",
-    "renamed": "after a file is there, before its stage counts as done",
-    "commit": "while results are recorded in DVC's cache",
-    "lock": "while dvc.lock is written",
-    "sync": "during the sync to MLflow",
-    "driver": "Snakemake alone, its jobs left behind",
-}
-TESTED = (  # what, in which test, what was lost
-    ("a segment, a branch, a sweep or a recipe killed after any step and continued in a new process, for each schedule",
-     "stages/test_resume.py", "nothing: bitwise equal"),
-    ("the newest checkpoint, or both, cut short or with a flipped bit", "stages/test_resume.py",
-     "the steps since the one before, or since the segment began"),
-    ("model, training state, shard, table of documents, tokenizer: any bit flipped, or cut anywhere", "test_hostile.py",
-     "nothing is used: named and refused"),
-    ("an object of the cache with a flipped bit; dvc.lock cut anywhere", "test_cache.py", "nothing: made anew"),
-    ("no room for a file, in every stage that writes large ones", "stages/test_full_disk.py",
-     "nothing: one line, and the files that stood there stay"),
-    ("two Snakemakes, or one beside `dvc repro`", "test_locks.py", "nothing: the second stops, naming the first"),
-    ("a stage that breaks off after some of its outputs, by both tools", "pipeline/test_smoke.py", "nothing"),
-    ("another study and back", "pipeline/test_smoke.py", "nothing: nothing is trained"),
-    ("an https server that cuts, lies, is busy, ignores ranges, never ends, redirects to http", "corpus/test_fetch.py",
-     "nothing"),
-    ("archives: climbing names, links, devices, bombs, thousands of entries, arbitrary bytes", "corpus/test_archives.py",
-     "nothing: refused"),
-    ("arbitrary bytes as configuration, as text, as archive; hostile names", "test_hostile.py", "nothing: refused"),
-)  # fmt: skip
-
-
-def read(path: str) -> Any:
-    return json.loads((ROOT / path).read_text(encoding="utf-8"))
 
 
 def loss_table(cells: pd.DataFrame) -> list[str]:
@@ -323,8 +289,6 @@ def block() -> str:
     speed = read("benchmarks/results/training_speed.json")["table"]
     repeated = sorted(set(cells[cells["size"].str.contains("s")]["width"].astype(str)))
     lines = [
-        START,
-        "",
         "Held-out bits per byte of the default study:",
         "",
         *loss_table(cells),
@@ -377,58 +341,8 @@ def block() -> str:
         *coverage_lines(),
         "",
         *large_lines(),
-        END,
     ]
-    return "\n".join(lines)
-
-
-def reliability_block() -> str:
-    """What was tried against losing work, how often, and what was lost, in Markdown."""
-    soak, edits = read("benchmarks/results/soak.json"), read("benchmarks/results/soak_edits.json")
-    corpus, grids = read("benchmarks/results/large_corpus.json"), read("benchmarks/results/large_grid.json")
-    kills = pd.DataFrame(soak["table"]).groupby("point")["times"].sum()
-    lost = "nothing" if not soak["failures"] else f"{len(soak['failures'])} chains differ"
-    wrong = "nothing" if not edits["failures"] else f"{len(edits['failures'])} edits hit other stages"
-    depth = pd.DataFrame(edits["table"])["stale stages"]
-    rows = [
-        *((f"kill -9: {POINTS[point]}", f"{n} times", "`benchmarks/soak.py`", lost) for point, n in kills.items()),
-        ("the same on a fixed seed, and two runs in two folders, byte for byte", "once in `make test`",
-         "`tests/pipeline/test_smoke.py`", "nothing"),
-        (f"a random parameter or source line edited (0 to {depth.max()} stages hit): exactly the right stages are stale "
-         "for Snakemake and for DVC", f"{edits['edits']} times", "`benchmarks/soak_edits.py`", wrong),
-        *((what, "in `make test`", f"`tests/{where}`", lost) for what, where, lost in TESTED),
-    ]  # fmt: skip
-    return "\n".join(
-        [
-            START,
-            "",
-            "| what was tried | how often | where | lost |",
-            "|---|---|---|---|",
-            *(f"| {' | '.join(row)} |" for row in rows),
-            "",
-            f"The {soak['kills']} kills hit {soak['chains']} studies, each of which was then left to end: their metrics, "
-            "tables, figures, `dvc status`, cache and MLflow store are those of a study that was never killed.",
-            "",
-            f"A corpus of {corpus['gigabytes']:g} GB ({corpus['files']:,} files, {corpus['train_tokens']:,} training "
-            "tokens of the mixture):",
-            "",
-            "| stage | s | peak memory, MB |",
-            "|---|---|---|",
-            *(f"| {row['stage']} | {row['s']} | {row['peak MB']} |" for row in corpus["table"]),
-            "",
-            "Grids of many cells, seconds (files of the right kinds instead of training):",
-            "",
-            "| cells | " + " | ".join(grids["exponents"]) + " |",
-            "|---|" + "---|" * len(grids["exponents"]),
-            *(
-                f"| {row['cells']} | " + " | ".join(f"{row[name]:.1f}" for name in grids["exponents"]) + " |"
-                for row in grids["table"]
-            ),
-            "| time ~ cells to the | " + " | ".join(f"{value:.2f}" for value in grids["exponents"].values()) + " |",
-            "",
-            END,
-        ]
-    )
+    return "\n".join(lines).rstrip("\n")
 
 
 def recall_attention_line() -> str:
@@ -441,21 +355,21 @@ def recall_attention_line() -> str:
         return " and ".join(f"{value:.2f}" for value in best[pairs, attention])
 
     return (
-        f"* Multi-query recall at width {record['width']}, each attention at its best rate, by seed: of 8 pairs softmax "
-        f"answers {seeds(8, 'causal')}, linear attention {seeds(8, 'linear')}; of 32 pairs {seeds(32, 'causal')} and "
-        f"{seeds(32, 'linear')} (Arora et al. 2023)."
+        f"* Multi-query recall at width {record['width']}, each attention at its best rate, by seed: of 8 pairs "
+        f"softmax answers {seeds(8, 'causal')}, linear attention {seeds(8, 'linear')}; of 32 pairs "
+        f"{seeds(32, 'causal')} against {seeds(32, 'linear')} (Arora et al. 2023)."
     )
 
 
 def updated(text: str, fresh: str) -> str:
     """A page with a fresh block."""
     before, rest = text.split(START)
-    return before + fresh + rest.split(END)[1]
+    return f"{before}{START}\n\n{fresh}\n\n{END}{rest.split(END)[1]}"
 
 
 def main() -> None:
     stale = []
-    for name, make in (("README.md", block), ("docs/reliability.md", reliability_block)):
+    for name, make in (("README.md", block), ("docs/reliability.md", reliability.block)):
         page = ROOT / name
         text = page.read_text(encoding="utf-8")
         fresh = updated(text, make())

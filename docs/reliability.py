@@ -1,0 +1,88 @@
+"""The tables of docs/reliability.md, from the results of the soaks and benchmarks (see update_readme.py)."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+ROOT = Path(__file__).parent.parent
+POINTS = {  # of benchmarks/soak.py, in words
+    "any moment": "all processes, at any moment",
+    "step": "a training job, inside a step",
+    "save": "inside a save",
+    "rename": "between writing a file and renaming it",
+    "renamed": "after a file is there, before its stage counts as done",
+    "commit": "while results are recorded in DVC's cache",
+    "lock": "while dvc.lock is written",
+    "sync": "during the sync to MLflow",
+    "driver": "Snakemake alone, its jobs left behind",
+}
+TESTED = (  # what, in which test, what was lost
+    ("a segment, a branch, a sweep or a recipe killed after any step and continued in a new process, for each schedule",
+     "stages/test_resume.py", "nothing: bitwise equal"),
+    ("the newest checkpoint, or both, cut short or with a flipped bit", "stages/test_resume.py",
+     "the steps since the one before, or since the segment began"),
+    ("model, training state, shard, table of documents, tokenizer: any bit flipped, or cut anywhere", "test_hostile.py",
+     "nothing is used: named and refused"),
+    ("an object of the cache with a flipped bit; dvc.lock cut anywhere", "test_cache.py", "nothing: made anew"),
+    ("no room for a file, in every stage that writes large ones", "stages/test_full_disk.py",
+     "nothing: one line, and the files that stood there stay"),
+    ("two Snakemakes, or one beside `dvc repro`", "test_locks.py", "nothing: the second stops, naming the first"),
+    ("a stage that breaks off after some of its outputs, by both tools", "pipeline/test_smoke.py", "nothing"),
+    ("another study and back", "pipeline/test_smoke.py", "nothing: nothing is trained"),
+    ("an https server that cuts, lies, is busy, ignores ranges, never ends, redirects to http", "corpus/test_fetch.py",
+     "nothing"),
+    ("archives: climbing names, links, devices, bombs, thousands of entries, arbitrary bytes",
+     "corpus/test_archives.py", "nothing: refused"),
+    ("arbitrary bytes as configuration, as text, as archive; hostile names", "test_hostile.py", "nothing: refused"),
+)  # fmt: skip
+
+
+def read(path: str) -> Any:
+    return json.loads((ROOT / path).read_text(encoding="utf-8"))
+
+
+def block() -> str:
+    """What was tried against losing work, how often, and what was lost, in Markdown."""
+    soak, edits = read("benchmarks/results/soak.json"), read("benchmarks/results/soak_edits.json")
+    corpus, grids = read("benchmarks/results/large_corpus.json"), read("benchmarks/results/large_grid.json")
+    kills = pd.DataFrame(soak["table"]).groupby("point")["times"].sum()
+    lost = "nothing" if not soak["failures"] else f"{len(soak['failures'])} chains differ"
+    wrong = "nothing" if not edits["failures"] else f"{len(edits['failures'])} edits hit other stages"
+    depth = pd.DataFrame(edits["table"])["stale stages"]
+    rows = [
+        *((f"kill -9: {POINTS[point]}", f"{n} times", "`benchmarks/soak.py`", lost) for point, n in kills.items()),
+        ("the same on a fixed seed, and two runs in two folders, byte for byte", "once in `make test`",
+         "`tests/pipeline/test_smoke.py`", "nothing"),
+        (f"a random parameter or source line edited (0 to {depth.max()} stages hit): exactly the right stages are "
+         "stale for Snakemake and for DVC", f"{edits['edits']} times", "`benchmarks/soak_edits.py`", wrong),
+        *((what, "in `make test`", f"`tests/{where}`", lost) for what, where, lost in TESTED),
+    ]  # fmt: skip
+    return "\n".join(
+        [
+            "| what was tried | how often | where | lost |",
+            "|---|---|---|---|",
+            *(f"| {' | '.join(row)} |" for row in rows),
+            "",
+            f"The {soak['kills']} kills hit {soak['chains']} studies, each of which was then left to end. Compared with "
+            "a study that was never killed: metrics, tables, figures, `dvc status`, the cache, and the MLflow store.",
+            "",
+            f"A corpus of {corpus['gigabytes']:g} GB ({corpus['files']:,} files, {corpus['train_tokens']:,} training "
+            "tokens of the mixture):",
+            "",
+            "| stage | s | peak memory, MB |",
+            "|---|---|---|",
+            *(f"| {row['stage']} | {row['s']} | {row['peak MB']} |" for row in corpus["table"]),
+            "",
+            "Grids of many cells, seconds (files of the right kinds instead of training):",
+            "",
+            "| cells | " + " | ".join(grids["exponents"]) + " |",
+            "|---|" + "---|" * len(grids["exponents"]),
+            *(
+                f"| {row['cells']} | " + " | ".join(f"{row[name]:.1f}" for name in grids["exponents"]) + " |"
+                for row in grids["table"]
+            ),
+            "| time ~ cells to the | " + " | ".join(f"{value:.2f}" for value in grids["exponents"].values()) + " |",
+        ]
+    )
