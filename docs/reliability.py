@@ -65,8 +65,8 @@ def block() -> str:
             "|---|---|---|---|",
             *(f"| {' | '.join(row)} |" for row in rows),
             "",
-            f"The {soak['kills']} kills hit {soak['chains']} studies, each of which was then left to end. Compared with "
-            "a study that was never killed: metrics, tables, figures, `dvc status`, the cache, and the MLflow store.",
+            f"The {soak['kills']} kills hit {soak['chains']} studies, each of which was then left to end, and compared "
+            "with one that was never killed: metrics, tables, figures, `dvc status`, the cache, and the MLflow store.",
             "",
             f"A corpus of {corpus['gigabytes']:g} GB ({corpus['files']:,} files, {corpus['train_tokens']:,} training "
             "tokens of the mixture):",

@@ -115,6 +115,25 @@ def test_a_damaged_cache_object_is_not_restored(repository: Path, capsys: pytest
     assert not list((repository / "results").glob("*")), "the stages run again"
 
 
+def test_a_result_that_only_the_run_cache_knows_is_no_damage(repository: Path) -> None:
+    """dvc.lock tells of another result, as after `git restore dvc.lock`: both stay in the cache."""
+    with cache.opened() as held:
+        held.record({"first", "second"})
+    before = (repository / "dvc.lock").read_text()
+    (repository / "src/code").write_text("new")
+    for name in ("a", "b"):
+        (repository / "results" / name).write_text("new")
+    with cache.opened() as held:
+        held.record({"first", "second"})
+    (repository / "dvc.lock").write_text(before)
+    for name in ("a", "b"):
+        (repository / "results" / name).unlink()
+    with cache.opened() as held:
+        assert held.restore() == ["first", "second"]
+    assert (repository / "results/b").read_text() == "new"
+    assert cached(repository, "code").exists()
+
+
 @pytest.mark.parametrize("where", ["cache", "folder"])
 def test_verify_finds_what_time_stamps_hide(repository: Path, where: str) -> None:
     with cache.opened() as held:

@@ -131,25 +131,30 @@ class Cache:
     def _sound(self, stage: PipelineStage) -> bool:
         """Whether the files that were checked out are what was recorded; damaged ones go, from the cache as well.
 
-        DVC trusts its cache: it would write the damaged file's own hash to dvc.lock.
+        DVC trusts its cache: it would write the damaged file's own hash to dvc.lock. An object is named after its
+        content, so a file whose hash names no object is a copy of a damaged one.
         """
-        # What `restore` checked out is in the stage where dvc.lock had it, and otherwise in the run cache alone.
-        entry = self._repo.stage_cache._load(stage) or {"outs": []}
-        wanted = {out["path"]: out["md5"] for out in entry["outs"]}
-        wanted |= {out.def_path: out.hash_info.value for out in stage.outs if out.hash_info}
-        damaged = [out for out in stage.outs if files.md5(Path(out.fs_path)) != wanted[out.def_path]]
+        damaged = [out for out in stage.outs if not self._object(files.md5(Path(out.fs_path))).exists()]
         for out in damaged:
-            self._forget(out, wanted[out.def_path])
+            recorded = (self._repo.stage_cache._load(stage) or {"outs": []})["outs"]
+            names = {entry["md5"] for entry in recorded if entry["path"] == out.def_path}
+            for name in names | ({out.hash_info.value} if out.hash_info else set()):
+                self._drop_if_damaged(name, out)
             out.remove()
         return not damaged
 
-    def _forget(self, out: Output, md5: str) -> None:
-        """Remove a damaged object from the cache, and say so."""
-        held = Path(self._repo.cache.local.oid_to_path(md5))
-        held.unlink(missing_ok=True)
-        print(
-            f"the cached copy of {out.def_path} was damaged and is removed ({held}); it is made anew", file=sys.stderr
-        )
+    def _object(self, md5: str) -> Path:
+        """Where the cache keeps the file with this hash."""
+        return Path(self._repo.cache.local.oid_to_path(md5))
+
+    def _drop_if_damaged(self, md5: str, out: Output) -> bool:
+        """Remove an object from the cache, and say so, where it is not what its name says."""
+        held = self._object(md5)
+        if not held.exists() or files.md5(held) == md5:
+            return False
+        held.unlink()
+        print(f"the cached copy of {out.def_path} was damaged and is removed ({held})", file=sys.stderr)
+        return True
 
     def verify(self) -> list[str]:
         """Read every recorded result of this study again, in the folder and in the cache; remove what is damaged.
@@ -162,10 +167,8 @@ class Cache:
                 wanted, path = out.hash_info.value, Path(out.fs_path)
                 if not wanted:  # never recorded
                     continue
-                held = Path(self._repo.cache.local.oid_to_path(wanted))
-                if held.exists() and files.md5(held) != wanted:
-                    self._forget(out, wanted)
-                    damaged.append(str(held))
+                if self._drop_if_damaged(wanted, out):
+                    damaged.append(str(self._object(wanted)))
                 if path.exists() and not out.changed_checksum() and files.md5(path) != wanted:
                     path.unlink()
                     damaged.append(out.def_path)

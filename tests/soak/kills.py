@@ -14,10 +14,10 @@ from tests.pipeline.repository import NOTHING, UP_TO_DATE, Repository
 
 FAULTS = Path(__file__).parent / "faults"
 # Point -> most times that it may be reached before the kill. What each means is in faults/sitecustomize.py.
-POINTS = {"step": 2, "save": 12, "rename": 8, "renamed": 8, "commit": 60, "lock": 2, "sync": 2, "driver": 1}
+POINTS = {"step": 2, "save": 8, "rename": 5, "renamed": 5, "commit": 40, "lock": 2, "sync": 2, "driver": 1}
 # A run that does not come to its point is killed at any moment: these are the seconds that it has at most.
-PATIENCE = {"commit": 45.0, "lock": 45.0, "sync": 45.0}
-SHORT_PATIENCE = 20.0
+PATIENCE = {"commit": 60.0, "lock": 60.0, "sync": 60.0}
+SHORT_PATIENCE = 30.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def run_and_kill(repository: Repository, rng: random.Random, point: str) -> Kill
     )  # fmt: skip
     log.close()
     try:
-        run.wait(timeout=rng.uniform(6.0, PATIENCE.get(point, SHORT_PATIENCE)))
+        run.wait(timeout=PATIENCE.get(point, SHORT_PATIENCE) * rng.uniform(0.3, 1.0))
     except subprocess.TimeoutExpired:
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()

@@ -107,7 +107,7 @@ def install(plan: dict[str, Any]) -> None:
     if point == "step" and IS_TRAINING and fault.count():
         fault.kill_after(2.0, 6.0)  # importing torch takes the first two seconds
     elif point == "driver" and IS_DRIVER and fault.count():
-        fault.kill_after(1.0, 30.0)
+        fault.kill_after(1.0, 15.0)
     elif point in ("rename", "renamed", "save", "commit", "lock", "sync"):
         sys.addaudithook(fault.listen)
 
