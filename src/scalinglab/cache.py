@@ -186,6 +186,12 @@ class Cache:
         self._dump(finished)
         self._current.update(names)
 
+    def remember(self, names: set[str]) -> None:
+        """Put results that `dvc repro` made into the run cache, whole: DVC leaves out stages with a file in git."""
+        for stage in self._stages:
+            if stage.addressing in names:
+                self._repo.stage_cache.save(stage)
+
     def locked(self) -> dict[str, str]:
         """Digest of the entry in dvc.lock of each stage that has one: which run its outputs were last recorded of."""
         lock = Path("dvc.lock")

@@ -44,19 +44,18 @@ def prepare(arguments: Sequence[str] = (), who: str = "snakemake") -> None:
     locks.run_alone(who)
     _clear_up()
     _prune()
+    known = files.read_json(KNOWN) if KNOWN.exists() else {}
     with cache.opened() as held:
         take_receipts(held)
         restored = held.restore()
         valid, locked = set(held.valid()), held.locked()
+        news = {name for name in valid if known.get(name) != locked[name]}
+        held.remember(news - set(restored))
     if restored:
         _note_origins(restored, "restored")
         print(f"restored {len(restored)} stages from the DVC cache", file=sys.stderr)
     if KNOWN.exists():
-        known = files.read_json(KNOWN)
         _drop({name for name in locked if name not in valid and known.get(name) != locked[name]})
-    else:
-        known = {}
-    news = {name for name in valid if known.get(name) != locked[name]}
     outs = [out for stage in _stages() if stage.name in news for out in stage.outs]
     if outs:
         _touch(outs)
@@ -65,6 +64,8 @@ def prepare(arguments: Sequence[str] = (), who: str = "snakemake") -> None:
 
 def conclude() -> None:
     """Record in the DVC cache every stage that this run finished. Raises UserError where another process runs here."""
+    if NESTED in os.environ:
+        return
     locks.run_alone("scalinglab commit")
     with cache.opened() as held:
         taken = take_receipts(held)

@@ -234,11 +234,18 @@ def test_a_removed_and_an_added_size_train_only_the_new(repository: Repository) 
     repository.assert_clean()
 
 
-def test_dvc_repro_alone_is_known_to_snakemake(repository: Repository) -> None:
+def test_dvc_repro_alone_is_known_to_snakemake_and_comes_back(repository: Repository) -> None:
+    before = (repository.root / "dvc.lock").read_bytes()
     repository.change("laws.bootstrap", 5)
     repository.call("dvc", "repro")
     assert NOTHING in repository.snakemake()
     repository.assert_clean()
+    made = repository.results()
+    (repository.root / "dvc.lock").write_bytes(before)
+    shutil.rmtree(repository.root / "results")
+    assert NOTHING in repository.snakemake(), "DVC itself forgets stages with a file in git"
+    assert repository.results() == made
+    repository.jobs_run()
 
 
 def test_what_dvc_repro_made_of_other_parameters_is_not_taken_for_snakemakes_own(repository: Repository) -> None:

@@ -16,8 +16,8 @@ FAULTS = Path(__file__).parent / "faults"
 # Point -> most times that it may be reached before the kill. What each means is in faults/sitecustomize.py.
 POINTS = {"step": 2, "save": 8, "rename": 5, "renamed": 5, "commit": 40, "lock": 2, "sync": 2, "driver": 1}
 # A run that does not come to its point is killed at any moment: these are the seconds that it has at most.
-PATIENCE = {"commit": 60.0, "lock": 60.0, "sync": 60.0}
-SHORT_PATIENCE = 30.0
+PATIENCE = {"commit": 40.0, "lock": 40.0, "sync": 40.0}
+SHORT_PATIENCE = 18.0
 
 
 @dataclass(frozen=True)

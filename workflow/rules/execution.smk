@@ -26,6 +26,8 @@ started = time.time()
 def start_watching():
     """Bring MLflow up to date and print the overall progress while the jobs run, from one process of its own."""
     global watcher
+    if driver.NESTED in os.environ:
+        return
     command = [sys.executable, "-m", "scalinglab", "sync", "--watch", "20"]
     watcher = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
