@@ -3,6 +3,7 @@
 import hashlib
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -150,15 +151,77 @@ def test_verify_finds_what_time_stamps_hide(repository: Path, where: str) -> Non
         assert set(held.valid()) == ({"first", "second"} if where == "folder" else set())
 
 
-@pytest.mark.parametrize("part", [0.0, 0.3, 0.6, 0.9])
-def test_a_lock_file_that_was_cut_short_is_made_anew(repository: Path, part: float) -> None:
+def test_a_lock_file_cut_anywhere_is_made_anew(repository: Path) -> None:
+    """Cut by a killed `dvc repro`, which writes it in place; and DVC's other file of that kind with it."""
     with cache.opened() as held:
         held.record({"first", "second"})
     lock = repository / "dvc.lock"
     whole = lock.read_text()
-    lock.write_text(whole[: int(part * len(whole))])
-    (repository / ".dvc/tmp/rwlock").write_text('{"a": {"read"')
+    for end in range(0, len(whole), 11):
+        lock.write_text(whole[:end])
+        (repository / ".dvc/tmp/rwlock").write_text('{"a": {"read"')
+        with cache.opened() as held:
+            held.restore()
+            assert set(held.valid()) == {"first", "second"}, whole[:end]
+        assert hashes(lock.read_text()) == hashes(whole)
+
+
+def hashes(lock: str) -> list[str]:
+    """What a lock file says but for sizes, which decide nothing."""
+    return [line.strip() for line in lock.split("\n") if "size" not in line]
+
+
+def test_a_lock_file_that_we_were_writing_comes_back(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with cache.opened() as held:
-        held.restore()
+        held.record({"first"})
+    before = (repository / "dvc.lock").read_text()
+
+    class KilledError(BaseException):
+        pass
+
+    def dump(self: object, *arguments: object, **more: object) -> None:
+        (repository / "dvc.lock").write_text(before[:50])
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("dvc.dvcfile.ProjectFile.dump_stages", dump)
+        with pytest.raises(KilledError), cache.opened() as held:
+            held.record({"second"})
+    with cache.opened() as held:
+        assert held.restore() == ["second"]
         assert set(held.valid()) == {"first", "second"}
-    assert lock.read_text() == whole
+
+
+def test_what_nobody_vouches_for_is_a_stray(repository: Path) -> None:
+    with cache.opened() as held:
+        assert held.strays({}, set()) == {"first"}, "never recorded, and nothing stands before it"
+        assert held.strays({}, {"first"}) == set(), "its receipt waits"
+        held.record({"first"})
+        assert held.strays({}, set()) == {"second"}
+        known = held.locked()
+    (repository / "params.yaml").write_text("x: 2\n")
+    with cache.opened() as held:
+        assert held.strays(known, set()) == set(), "Snakemake made it, and will see that it is stale"
+        assert held.strays({}, set()) == {"first"}, "`dvc repro` made it, and Snakemake knows nothing of it"
+    (repository / "results/a").write_text("of a killed `dvc repro`")
+    with cache.opened() as held:
+        assert held.strays(known, set()) == {"first"}
+
+
+def test_dvc_repro_beside_us_stops_before_it_removes_anything(repository: Path) -> None:
+    with cache.opened() as held:
+        held.record({"first", "second"})
+    (repository / "params.yaml").write_text("x: 2\n")
+    code = "import time; from scalinglab import cache\nwith cache.opened() as held: held.keep_writers_out()\n"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code + "print('holds', flush=True); time.sleep(60)"], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "holds\n"
+    refused = subprocess.run(["dvc", "repro"], capture_output=True, text=True, check=False)
+    assert f"(PID {holder.pid})" in refused.stderr
+    assert (repository / "results/a").exists()
+    assert subprocess.run(["dvc", "status"], capture_output=True, check=False).returncode == 0, "looking is free"
+    holder.kill()
+    holder.wait()
+    assert subprocess.run(["dvc", "repro"], capture_output=True, check=False).returncode == 0

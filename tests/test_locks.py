@@ -77,7 +77,7 @@ def test_a_driver_waits_for_jobs_that_outlived_a_killed_one() -> None:
 
 def test_a_job_ends_when_its_driver_is_killed() -> None:
     """The driver starts the job through a shell, as Snakemake and DVC do; the shell survives."""
-    job = f'{sys.executable} -c "from scalinglab import locks; locks.end_with_parent(); {SLEEP}"'
+    job = f'{sys.executable} -c "from scalinglab import locks; locks.end_with_starter(); {SLEEP}"'
     driver_code = f"import subprocess; subprocess.run(['bash', '-c', {job + '; true'!r}])"
     driver = subprocess.Popen([sys.executable, "-c", driver_code], stdout=subprocess.PIPE, text=True)
     assert driver.stdout is not None

@@ -4,12 +4,14 @@ This is the only module that touches DVC's Python API. `index.graph`, the run ca
 tests/test_cache.py holds them to what is needed here.
 """
 
+import atexit
 import json
 import logging
+import re
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import yaml
@@ -19,12 +21,18 @@ from dvc.exceptions import ConfirmRemoveError, DvcException
 from dvc.output import Output
 from dvc.repo import Repo, lock_repo
 from dvc.repo.reproduce import plan_repro
+from dvc.rwlock import rwlock
 from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
 
 from scalinglab import files
 from scalinglab.errors import UserError
 
+LOCK_FILE = Path("dvc.lock")
+BEFORE = Path(".scratch/dvc.lock.before")  # a copy, while we write dvc.lock
+ASIDE = Path(".scratch/dvc.lock.broken")
+# A hash that is cut short, or of no kind that DVC writes here, can only be the end of a file that was cut.
+BROKEN_ENTRY = re.compile(r"^\s*md5:(?! [0-9a-f]{32}(\.dir)?$)|^\s*-? *hash:(?! md5$)", re.MULTILINE)
 SOURCES = "src/"  # what no stage writes, so that one look is enough
 
 
@@ -59,26 +67,37 @@ def _drop_broken_rwlock() -> None:
 
 
 def _check_lock_file(repo: Repo) -> None:
-    """Set dvc.lock aside where a killed process left it half written: DVC writes it in place, and would not start.
+    """Set dvc.lock aside where a killed process left it half written: DVC writes it in place.
 
-    Nothing is lost, since the run cache holds every recorded result and `restore` writes the file anew. Raises
-    DvcException where it is not dvc.lock that cannot be read.
+    It may then be no YAML, or YAML that DVC chokes on, or quietly another result. Nothing is lost, since the run cache
+    holds every recorded result and `restore` writes the file anew. Raises what DVC raises where it is not dvc.lock that
+    cannot be read.
     """
-    lock, aside = Path("dvc.lock"), Path(".scratch/dvc.lock.broken")
+    if BEFORE.exists():  # the process that wrote it was one of ours, and left a copy
+        shutil.move(BEFORE, LOCK_FILE)
+    broken = False
+    if LOCK_FILE.exists():
+        text = LOCK_FILE.read_text(encoding="utf-8", errors="replace")
+        broken = not text.strip() or bool(BROKEN_ENTRY.search(text))
+    try:
+        if not broken:
+            _ = repo.index.graph
+        cause = None
+    except Exception as error:
+        cause = error
+    if not broken and cause is None:
+        return
+    if not LOCK_FILE.exists():
+        raise cause or AssertionError
+    ASIDE.parent.mkdir(exist_ok=True)
+    shutil.move(LOCK_FILE, ASIDE)
+    repo._reset()
     try:
         _ = repo.index.graph
-    except DvcException:
-        if not lock.exists():
-            raise
-        aside.parent.mkdir(exist_ok=True)
-        shutil.move(lock, aside)
-        repo._reset()
-        try:
-            _ = repo.index.graph
-        except DvcException:
-            shutil.move(aside, lock)
-            raise
-        print(f"dvc.lock was cut short by a crash; it is made anew ({aside} is the old one)", file=sys.stderr)
+    except Exception:
+        shutil.move(ASIDE, LOCK_FILE)
+        raise
+    print(f"dvc.lock was cut short by a crash; it is made anew ({ASIDE} is the old one)", file=sys.stderr)
 
 
 class Cache:
@@ -186,6 +205,38 @@ class Cache:
         self._dump(finished)
         self._current.update(names)
 
+    def strays(self, known: dict[str, str], waiting: set[str]) -> set[str]:
+        """Stages right behind those that are up to date, whose outputs neither dvc.lock nor Snakemake vouches for.
+
+        known: for each stage, the entry of dvc.lock (as in `locked`) that Snakemake knows its outputs by.
+        waiting: stages that Snakemake made with other parameters. What comes after a stray is made anew with it.
+        """
+        valid, locked, graph = set(self.valid()), self.locked(), self._repo.index.graph
+        behind = [
+            stage
+            for stage in self._stages
+            if stage.addressing not in valid | waiting and all(s.addressing in valid for s in graph.successors(stage))
+        ]
+        return {
+            stage.addressing
+            for stage in behind
+            if stage.addressing not in locked
+            or known.get(stage.addressing) != locked[stage.addressing]
+            or stage.changed_outs()
+        }
+
+    def keep_writers_out(self) -> None:
+        """Until this process ends, `dvc repro` says that we run here, before it removes the outputs of a stage.
+
+        `dvc status` may still read. DVC drops the entry of a process that was killed.
+        """
+        tmp, hardlink = self._repo.tmp_dir, self._repo.config["core"].get("hardlink_lock", False)
+        stack = ExitStack()
+        stack.enter_context(
+            rwlock(tmp, self._repo.fs, " ".join(sys.argv), [str(Path("results").resolve())], [], hardlink)
+        )
+        atexit.register(stack.close)
+
     def remember(self, names: set[str]) -> None:
         """Put results that `dvc repro` made into the run cache, whole: DVC leaves out stages with a file in git."""
         for stage in self._stages:
@@ -229,5 +280,11 @@ class Cache:
         return self._differing[key]
 
     def _dump(self, stages: list[PipelineStage]) -> None:
-        if stages:
-            stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
+        if not stages:
+            return
+        BEFORE.parent.mkdir(exist_ok=True)
+        if LOCK_FILE.exists():
+            with files.atomic(BEFORE) as temporary:
+                shutil.copy(LOCK_FILE, temporary)
+        stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
+        BEFORE.unlink(missing_ok=True)

@@ -6,7 +6,8 @@ Snakemake and DVC each remember what is up to date. They are kept in step like t
   `--touch`, which renews its memory of exactly those files;
 * what a removed cell left behind is removed, where it would hide that all else is as it was;
 * a run that was killed left its lock and half-written files: both go, once it is certain that nobody runs here;
-* what `dvc repro` made in the meantime, and no longer fits, is removed: Snakemake would take it for its own.
+* what nobody vouches for (made by `dvc repro` for other parameters, or left by a killed one) is removed: Snakemake
+  would take it for its own.
 """
 
 import os
@@ -42,6 +43,7 @@ def prepare(arguments: Sequence[str] = (), who: str = "snakemake") -> None:
     if NESTED in os.environ or any(LOOKS_ONLY.fullmatch(argument) for argument in arguments):
         return
     locks.run_alone(who)
+    os.environ[locks.DRIVER] = locks.identity()
     _clear_up()
     _prune()
     known = files.read_json(KNOWN) if KNOWN.exists() else {}
@@ -51,13 +53,14 @@ def prepare(arguments: Sequence[str] = (), who: str = "snakemake") -> None:
         valid, locked = set(held.valid()), held.locked()
         news = {name for name in valid if known.get(name) != locked[name]}
         held.remember(news - set(restored))
+        strays = held.strays(known, _waiting())
+        held.keep_writers_out()
+    _note_origins(restored, "restored")
     if restored:
-        _note_origins(restored, "restored")
         print(f"restored {len(restored)} stages from the DVC cache", file=sys.stderr)
-    if KNOWN.exists():
-        _drop({name for name in locked if name not in valid and known.get(name) != locked[name]})
-    outs = [out for stage in _stages() if stage.name in news for out in stage.outs]
-    if outs:
+    _drop(strays)
+    _forget_checkpoints(valid)
+    if outs := [out for stage in _stages() if stage.name in news for out in stage.outs]:
         _touch(outs)
     _remember(valid, locked)
 
@@ -70,6 +73,7 @@ def conclude() -> None:
     with cache.opened() as held:
         taken = take_receipts(held)
         valid, locked = held.valid(), held.locked()
+    _forget_checkpoints(valid)
     _remember(valid, locked)
     if taken:
         print(f"recorded {len(taken)} stages in the DVC cache", file=sys.stderr)
@@ -189,14 +193,39 @@ def _prune() -> None:
             path.unlink(missing_ok=True)
 
 
-def _drop(names: set[str]) -> None:
-    """Remove outputs that `dvc repro` made since Snakemake last knew of them, and that are stale now.
+def _waiting() -> set[str]:
+    """Stages whose receipt waits: Snakemake made what stands there, and knows with which parameters."""
+    by_call = {(stage.family, *sorted(pipeline.options_of(stage).items())): stage.name for stage in _stages()}
+    held = receipts.read_all(pipeline.read_params()["study"])
+    calls = ((receipt.stage, *sorted(receipt.options.items())) for receipt in held)
+    return {by_call[call] for call in calls if call in by_call}
 
-    Snakemake remembers what it made itself. Parameters that were changed for `dvc repro` and changed back agree with
-    that memory, and the files made in between would be taken for its own.
+
+def _drop(names: set[str]) -> None:
+    """Remove outputs that nobody vouches for (cache.Cache.strays): Snakemake would take them for its own.
+
+    It calls files up to date that it knows nothing of, and remembers only what it made itself: not what `dvc repro`
+    made of parameters that were changed since, or was killed over.
     """
     for out in (Path(out) for stage in _stages() if stage.name in names for out in stage.outs):
         out.unlink(missing_ok=True)
+
+
+def _forget_checkpoints(names: Iterable[str]) -> None:
+    """Remove the checkpoints of stages that are recorded: until then, a killed run may need them once more."""
+    if not (folder := list(Path(".scratch").glob("*/checkpoints/*"))):
+        return
+    done = set(names)
+    jobs = [_job(stage) for stage in _stages() if stage.name in done]
+    for path in folder:
+        if any(path.name.startswith((f"{job}.", f"{job}-")) for job in jobs):
+            path.unlink()
+
+
+def _job(stage: Stage) -> str:
+    """What a stage calls its checkpoints: `trunk-d64-400k`; where it began goes without saying."""
+    options = pipeline.options_of(stage)
+    return "-".join([stage.family, *(value for name, value in options.items() if name != "after")])
 
 
 def _touch(outs: list[str]) -> None:

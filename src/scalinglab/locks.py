@@ -7,6 +7,7 @@ file that a killed run leaves behind; holding ours says that nobody needs it any
 import fcntl
 import json
 import os
+import platform
 import sys
 import threading
 import time
@@ -20,6 +21,8 @@ import psutil
 from scalinglab.errors import UserError
 
 FOLDER = Path(".scratch/locks")
+DRIVER = "SCALINGLAB_DRIVER"  # in the environment of jobs: `identity` of the process that schedules them
+KILLED = 130  # exit status of a job whose driver is gone
 SHELLS = {"sh", "bash", "dash", "zsh", "ksh"}
 POLL_SECONDS = 0.5
 _held: dict[str, IO[str]] = {}  # open files hold their locks until the process ends
@@ -60,19 +63,43 @@ def run_as_job(of_snakemake: bool) -> None:
         _sign(lock, "a stage (of `dvc repro`?)")
 
 
-def end_with_parent() -> None:
+def identity() -> str:
+    """This process, so that another one can tell whether it still runs: machine, number and start time."""
+    return f"{platform.node()} {os.getpid()} {psutil.Process().create_time()}"
+
+
+def end_with_starter() -> None:
     """End this process soon after the program that started it, even if that was killed: a shell between is no reason
     to go on. Training goes on from its checkpoint, in the next run."""
-    starter = next((p for p in psutil.Process().parents() if p.name() not in SHELLS), None)
-    if starter is None or starter.pid == 1:
+    starter = _starter()
+    if starter is None:
         return
+    if not starter.is_running():
+        os._exit(KILLED)
 
     def watch() -> None:
-        while starter.is_running() and starter.status() != psutil.STATUS_ZOMBIE:
-            time.sleep(POLL_SECONDS)
-        os._exit(130)
+        try:
+            while starter.is_running() and starter.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(POLL_SECONDS)
+        finally:
+            os._exit(KILLED)
 
-    threading.Thread(target=watch, daemon=True, name="end-with-parent").start()
+    threading.Thread(target=watch, daemon=True, name="end-with-starter").start()
+
+
+def _starter() -> psutil.Process | None:
+    """The driver that DRIVER names, if it is of this machine; otherwise the nearest ancestor that is no shell."""
+    node, _, rest = os.environ.get(DRIVER, "").partition(" ")
+    if node == platform.node() and rest:
+        pid, created = rest.split()
+        try:
+            found = psutil.Process(int(pid))
+        except psutil.NoSuchProcess:
+            os._exit(KILLED)
+        if found.create_time() != float(created):
+            os._exit(KILLED)
+        return found
+    return next((p for p in psutil.Process().parents() if p.name() not in SHELLS and p.pid != 1), None)
 
 
 @contextmanager

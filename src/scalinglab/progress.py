@@ -20,7 +20,7 @@ class Progress:
 
     def line(self) -> str:
         """`study laptop: 43 % of training, 12/35 cells, about 6 min left`."""
-        total = sum(work for _, work in self._stretches())
+        total = sum(work for _, _, work in self._stretches())
         done = self._done()
         cells = self._study.grid.cells()
         paths = Paths(self._study.study)
@@ -32,41 +32,34 @@ class Progress:
             text += f", about {(total - done) / gained * elapsed / 60:.0f} min left"
         return text
 
-    def _stretches(self) -> list[tuple[str, float]]:
-        """(name, work) of every rate sweep, trunk segment, anneal and run of the ladder."""
-        study, share = self._study, self._study.training.anneal_share
+    def _stretches(self) -> list[tuple[str, Path, float]]:
+        """(job, final file, work) of every rate sweep, trunk segment, anneal and run of the ladder."""
+        study, paths, share = self._study, Paths(self._study.study), self._study.training.anneal_share
         sweep = tokens_of(study.tune.budget) * len(study.tune.rates)
-        rows = [(f"tune-{size}-{study.tune.budget}", _weight(size) * sweep) for size in study.tune.sizes]
+        rows = [(f"tune-{size}", paths.of("tune", f"{size}.csv"), _weight(size) * sweep) for size in study.tune.sizes]
         longest = tokens_of(study.ladder.budgets[-1])
-        rows += [
-            (f"recipe-{size}-{seed}/{recipe}", _weight(size) * longest)
-            for size in study.ladder.sizes
-            for seed in study.ladder.seeds
-            for recipe in RECIPES
-        ]
+        for size in study.ladder.sizes:
+            for seed in study.ladder.seeds:
+                for recipe in RECIPES:
+                    final = paths.of("recipe", f"{seed}/{recipe}-{size}.csv")
+                    rows.append((f"recipe-{seed}-{recipe}-{size}", final, _weight(size) * longest))
         for size in study.grid.sizes:
             weight = _weight(size)
             for segment in study.grid.segments:
-                before = 0 if segment.after == START else tokens_of(segment.after)
-                rows.append((f"trunk-{size}-{segment.to}", weight * (1 - share) * (tokens_of(segment.to) - before)))
-                rows.append((f"anneal-{size}-{segment.to}", weight * share * tokens_of(segment.to)))
+                to, before = segment.to, 0 if segment.after == START else tokens_of(segment.after)
+                cell = paths.cell("anneal", size, to, ".safetensors")
+                trunk_work = weight * (1 - share) * (tokens_of(to) - before)
+                rows.append((f"trunk-{size}-{to}", paths.trunk(size, to), trunk_work))
+                rows.append((f"anneal-{size}-{to}", cell, weight * share * tokens_of(to)))
         return rows
 
     def _done(self) -> float:
-        return sum(work * self._share_done(name) for name, work in self._stretches())
+        return sum(work * self._share_done(job, final) for job, final, work in self._stretches())
 
-    def _share_done(self, name: str) -> float:
-        kind, size, budget = name.split("-")
-        paths = Paths(self._study.study)
-        finals = {
-            "tune": paths.of("tune", f"{size}.csv"),
-            "recipe": paths.of("recipe", f"{budget}-{size}.csv"),
-            "trunk": paths.trunk(size, budget),
-            "anneal": paths.cell("anneal", size, budget, ".safetensors"),
-        }
-        if finals[kind].exists():
+    def _share_done(self, job: str, final: Path) -> float:
+        if final.exists():
             return 1.0
-        live = Path(".scratch") / self._study.study / "live" / f"{name}.jsonl"
+        live = Path(".scratch") / self._study.study / "live" / f"{job}.jsonl"
         try:
             last = json.loads(live.read_text(encoding="utf-8").splitlines()[-1])
         except (OSError, IndexError, ValueError):  # not started, or a line half written: not worth a word

@@ -50,7 +50,7 @@ def written(stage: str, options: dict[str, str]) -> Iterator[dict[str, Any]]:
     of_snakemake, of_dvc = PLAN in os.environ, "DVC_STAGE" in os.environ
     locks.run_as_job(of_snakemake)
     if of_snakemake or of_dvc:
-        locks.end_with_parent()
+        locks.end_with_starter()
     started = time.time()
     params = pipeline.read_params()
     _check_plan(stage, options, params)

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -115,6 +116,43 @@ def test_bombs_are_refused(name: str, data: bytes, tmp_path: Path) -> None:
     assert len(data) < 100_000
     with pytest.raises(UserError, match=r"unpacks to .* max_bytes"):
         read(data, name, tmp_path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_that_lies_about_its_sizes_is_refused(method: int, tmp_path: Path) -> None:
+    """It claims one byte a file and unpacks to a hundred million, within a small limit on memory."""
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w", method) as archive:
+        archive.writestr("a.py", bytes(10**8))
+    data = bytearray(held.getvalue())
+    claimed = (10**8).to_bytes(4, "little")
+    for at in (data.index(claimed), data.rindex(claimed)):
+        data[at : at + 4] = (1).to_bytes(4, "little")
+    with pytest.raises(UserError, match=r"cannot be unpacked|neither plainly nor by deflate"):
+        tracemalloc.start()
+        try:
+            read(bytes(data), "x.zip", tmp_path, max_bytes=10_000)
+        finally:
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert peak < 5 * 10**6
+
+
+@pytest.mark.parametrize(
+    "pattern", ["**/*.py", "*.py", "deep/*.py", "deep/**/*.py", "**/er/*.py", "d*/**", "**", "**/?.py", "deep/er/b.py"]
+)
+def test_patterns_are_those_of_a_folder(pattern: str, tmp_path: Path) -> None:
+    files = {**FILES, "deep/c.py": b"c", "deep/er/est/d.py": b"d", "other/deep/e.py": b"e", "x.pyc": b""}
+    for name, text in files.items():
+        (tmp_path / "folder" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "folder" / name).write_bytes(text)
+    path = tmp_path / "held"
+    path.write_bytes(zipped(files))
+    found = {name for name, _ in archives.read_archive(path, "x.zip", (pattern,), 10**6)}
+    below = {
+        path.relative_to(tmp_path / "folder").as_posix() for path in sources.matching(tmp_path / "folder", (pattern,))
+    }
+    assert found == below or pattern.endswith("**")  # a folder's final ** stands for folders alone, until Python 3.13
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])

@@ -1,11 +1,14 @@
 """A run that was killed and goes on is bitwise the run that never stopped; damaged states are never used silently."""
 
 import dataclasses
+import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,9 +16,10 @@ import pytest
 from scalinglab.config import Study
 from scalinglab.errors import UserError
 from scalinglab.paths import Paths
-from scalinglab.stages import anneal, init, rates, recipe, trunk, tune
+from scalinglab.stages import anneal, checkpoints, init, rates, recipe, trunk, tune
 from scalinglab.stages.checkpoints import SCRATCH, Checkpoint
 from scalinglab.training import loop
+from scalinglab.training.optimiser import AdamW
 from tests.conftest import ROOT
 
 CHECKPOINTS = SCRATCH / "smoke/checkpoints"
@@ -36,6 +40,7 @@ def study(tiny_study: Study, monkeypatch: pytest.MonkeyPatch) -> Study:
         tune.run(study, size)
     rates.run(study)
     init.run(study, "d8")
+    shutil.rmtree(CHECKPOINTS)
     return study
 
 
@@ -62,6 +67,35 @@ def killed_in(call: Callable[[], None], n: int) -> None:
         after_saves(n, patched, end)
         with pytest.raises(KilledError):
             call()
+
+
+@contextmanager
+def steps_counted() -> Iterator[list[int]]:
+    """Each optimiser step inside the block adds an entry."""
+    step, done = AdamW.step, []
+
+    def counting(self: AdamW, rate: float) -> None:
+        done.append(1)
+        step(self, rate)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(AdamW, "step", counting)
+        yield done
+
+
+def straight_and_in_two(call: Callable[[], None], output: Path, n: int, read: Callable[[Path], object]) -> None:
+    """Run once without a stop and once killed after n saves: the same result, and hardly a step done twice."""
+    with steps_counted() as whole:
+        call()
+    straight = read(output)
+    output.unlink()
+    shutil.rmtree(CHECKPOINTS)  # a stage leaves them until it is recorded
+    with steps_counted() as both:
+        killed_in(call, n)
+        assert not output.exists()
+        call()
+    assert read(output) == straight
+    assert len(both) - len(whole) <= 1
 
 
 def contents(target: Path) -> tuple[bytes, bytes]:
@@ -92,16 +126,8 @@ def test_killed_and_continued_is_bitwise_the_same(
         "anneal": paths.cell("anneal", "d8", "4k", ".safetensors"),
     }[stage]
     n = min(n, 3) if stage == "anneal" and schedule == "wsd" else n
-    call()
-    straight = contents(target)
-    target.unlink()
-    killed_in(call, n)
-    assert not target.exists()
-    capsys.readouterr()
-    call()
+    straight_and_in_two(call, target, n, contents)
     assert "continues from the checkpoint at step" in capsys.readouterr().out
-    assert contents(target) == straight
-    assert not list(CHECKPOINTS.glob(f"{'anneal' if stage == 'anneal' else 'trunk'}*")), "an ended stage leaves none"
 
 
 def test_the_trunk_hands_over_to_its_branch_bitwise(study: Study) -> None:
@@ -111,6 +137,7 @@ def test_the_trunk_hands_over_to_its_branch_bitwise(study: Study) -> None:
     anneal.run(study, "d8", "4k")
     cell = paths.cell("anneal", "d8", "4k", ".safetensors")
     straight = contents(cell)
+    shutil.rmtree(CHECKPOINTS)
     for path in (cell, paths.trunk("d8", "4k")):
         path.unlink()
     killed_in(lambda: trunk.run(study, "d8", "init", "4k"), 5)
@@ -126,6 +153,7 @@ def test_a_new_process_goes_on_where_one_was_killed(study: Study) -> None:
     target = Paths(study.study).trunk("d8", "4k")
     straight = contents(target)
     target.unlink()
+    shutil.rmtree(CHECKPOINTS)
     code = (
         "from scalinglab.config import *; from scalinglab.training import loop; from scalinglab.stages import trunk;"
         "from tests.stages.test_resume import *; loop.CURVE_POINTS = 4;"
@@ -151,6 +179,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
     trunk.run(study, "d8", "init", "4k")
     target = Paths(study.study).trunk("d8", "4k")
     straight = contents(target)
+    shutil.rmtree(CHECKPOINTS)
     killed_in(lambda: trunk.run(study, "d8", "init", "4k"), 6)
     newest, older = CHECKPOINTS / "trunk-d8-4k.safetensors", CHECKPOINTS / "trunk-d8-4k.older.safetensors"
     newest.write_bytes(newest.read_bytes()[:-10])
@@ -168,32 +197,42 @@ def test_a_checkpoint_of_other_parameters_is_not_used(study: Study) -> None:
     other = dataclasses.replace(study, training=dataclasses.replace(study.training, beta2=0.9))
     trunk.run(study, "d8", "init", "4k")
     straight = contents(Paths(study.study).trunk("d8", "4k"))
+    shutil.rmtree(CHECKPOINTS)
     killed_in(lambda: trunk.run(other, "d8", "init", "4k"), 6)
     trunk.run(study, "d8", "init", "4k")
     assert contents(Paths(study.study).trunk("d8", "4k")) == straight
 
 
-@pytest.mark.parametrize("n", [3, 25, 50])
+@pytest.mark.parametrize("n", [3, 21, 25, 50])
 def test_a_killed_sweep_goes_on_with_the_rates_that_are_left(study: Study, n: int) -> None:
     table = Paths(study.study).of("tune", "d8.csv")
-    straight = table.read_bytes()
-    table.unlink()
-    killed_in(lambda: tune.run(study, "d8"), n)
-    tune.run(study, "d8")
-    assert table.read_bytes() == straight
-    assert not list(CHECKPOINTS.glob("tune*"))
+    straight_and_in_two(lambda: tune.run(study, "d8"), table, n, Path.read_bytes)
 
 
-@pytest.mark.parametrize("n", [3, 25, 40])
+@pytest.mark.parametrize("n", [3, 16, 17, 19, 25, 36, 40])
 def test_a_killed_recipe_goes_on_with_the_budgets_that_are_left(study: Study, n: int) -> None:
     table = Paths(study.study).of("recipe", "0/tuned-d8.csv")
-    recipe.run(study, "0", "tuned", "d8")
-    straight = table.read_bytes()
-    table.unlink()
-    killed_in(lambda: recipe.run(study, "0", "tuned", "d8"), n)
-    recipe.run(study, "0", "tuned", "d8")
-    assert table.read_bytes() == straight
-    assert not list(CHECKPOINTS.glob("recipe*"))
+    straight_and_in_two(lambda: recipe.run(study, "0", "tuned", "d8"), table, n, Path.read_bytes)
+
+
+def test_at_most_one_interval_is_lost(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step takes a second and a checkpoint is due after five, between curve points as well."""
+    study = dataclasses.replace(study, execution=dataclasses.replace(study.execution, checkpoint_seconds=5.0))
+    monkeypatch.setattr(loop, "CURVE_POINTS", 1)
+    seconds = iter(range(10**6))
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: float(next(seconds)))
+    target = Paths(study.study).trunk("d8", "8k")
+    trunk.run(study, "d8", "init", "4k")
+    straight_and_in_two(lambda: trunk.run(study, "d8", "4k", "8k"), target, 2, contents)
+    saved: list[int] = []
+    save = Checkpoint.save
+    monkeypatch.setattr(
+        Checkpoint, "save", lambda self, tensors, state: (saved.append(state["step"]), save(self, tensors, state))
+    )
+    shutil.rmtree(CHECKPOINTS)
+    trunk.run(study, "d8", "4k", "8k")
+    assert len(saved) >= 2
+    assert max(later - earlier for earlier, later in itertools.pairwise(saved)) <= 6
 
 
 @pytest.mark.parametrize("name", ["train.npy", "train-scored.npy", "validation.npy"])

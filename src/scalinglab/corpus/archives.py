@@ -6,8 +6,10 @@ was pinned, not that the one who pinned it looked inside.
 """
 
 import bz2
+import functools
 import gzip
 import lzma
+import re
 import tarfile
 import zipfile
 import zlib
@@ -73,16 +75,19 @@ def _zip(path: Path, name: str, patterns: tuple[str, ...], max_bytes: int) -> It
     with zipfile.ZipFile(path) as held:
         entries = held.infolist()
         _check_count(len(entries), name)
-        # What an entry claims to hold is all that is ever read of it, so the claims bound the work.
+        # No more is read of an entry than it claims to hold, so the claims bound the work.
         if (total := sum(entry.file_size for entry in entries)) > max_bytes:
             raise UserError(f"{name}: unpacks to {total} bytes, max_bytes is {max_bytes}; raise the cap if meant")
         for entry in entries:
             kind = entry.external_attr >> 28  # the Unix file type; 0 where it was written elsewhere
             if kind not in (0, 0o10, 0o4) or entry.flag_bits & 1:
                 raise UserError(f"{name}: {entry.filename!r} is a link, a device or encrypted; refused")
+            if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise UserError(f"{name}: {entry.filename!r} is packed neither plainly nor by deflate; refused")
             _check_name(entry.filename, name)
             if not entry.is_dir() and _matches(entry.filename, patterns):
-                yield entry.filename, held.read(entry)
+                with held.open(entry) as stream:
+                    yield entry.filename, _exactly(stream, entry.file_size)
 
 
 def _tar(path: Path, name: str, patterns: tuple[str, ...], max_bytes: int) -> Iterator[tuple[str, bytes]]:
@@ -112,7 +117,22 @@ def _check_name(entry: str, name: str) -> None:
         raise UserError(f"{name}: the entry {entry!r} points out of its folder; refused")
 
 
+def _exactly(stream: IO[bytes], size: int) -> bytes:
+    """What an entry holds; ValueError where it unpacks to more than it claims. In blocks: `read()` unpacks it all."""
+    data = bytearray()
+    while len(data) <= size and (block := stream.read(min(BLOCK, size + 1 - len(data)))):
+        data += block
+    if len(data) > size:
+        raise ValueError("an entry holds more than it claims")
+    return bytes(data)
+
+
 def _matches(entry: str, patterns: tuple[str, ...]) -> bool:
-    """Glob patterns as below a folder: `**/` also stands for no folder at all."""
-    path = PurePosixPath(entry)
-    return any(path.match(pattern.removeprefix("**/")) for pattern in patterns)
+    return any(re.fullmatch(_expression(pattern), entry) for pattern in patterns)
+
+
+@functools.cache
+def _expression(pattern: str) -> str:
+    """A glob pattern below a folder as a regular expression: `**/` is any folders or none, `*` and `?` stay in one."""
+    parts = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return "".join(parts.get(part, re.escape(part)) for part in re.findall(r"\*\*/|\*\*|\*|\?|[^*?]+", pattern))

@@ -85,6 +85,7 @@ def _stream(url: str, partial: Path, max_bytes: int) -> None:
             for chunk in response.iter_content(CHUNK):
                 size += len(chunk)
                 if size > max_bytes:
+                    partial.unlink()
                     raise UserError(f"{url}: larger than max_bytes = {max_bytes}; raise the cap if that is meant")
                 stream.write(chunk)
         if size < expected:

@@ -1,4 +1,8 @@
-"""The last two states of one job in scratch space: what a run that was killed goes on from."""
+"""The last two states of one job in scratch space: what a run that was killed goes on from.
+
+They are named after their stage, and stay until it is recorded (driver.py): outputs that were written, but not recorded
+when the run was killed, are made again, which then takes no time.
+"""
 
 import time
 from collections.abc import Callable
@@ -36,6 +40,7 @@ class Checkpoint:
                 tensors, held = load_tensors(path)
             except DamagedError as error:
                 print(f"{self._name}: {error}; the state before it is taken")
+                path.unlink()
                 continue
             if held["identity"] == self._identity:
                 return tensors, held["state"]
@@ -52,8 +57,3 @@ class Checkpoint:
             self._newest.replace(self._older)
         save_tensors(self._newest, tensors, {"identity": self._identity, "state": state})
         self._saved = time.monotonic()
-
-    def remove(self) -> None:
-        """The job has ended: nothing will go on from it."""
-        self._newest.unlink(missing_ok=True)
-        self._older.unlink(missing_ok=True)

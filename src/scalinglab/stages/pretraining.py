@@ -47,7 +47,7 @@ def run_stretch(
     optimiser.restore(tensors, stretch.first)
     started = time.monotonic()
     if metadata["diverged"]:
-        done = Trained([], diverged=True, start=stretch.last, checkpoint=None)
+        done = Trained([], diverged=True, start=stretch.last)
     else:
         done = train_stretch(study, name, model, optimiser, open_batches(study), stretch, rate_of)
     if done.diverged:
@@ -56,8 +56,6 @@ def run_stretch(
     seconds = time.monotonic() - started
     record = provenance.describe(study, str(device), seconds, (stretch.last - done.start) * study.training.batch_tokens)
     write_json(target.with_suffix(".provenance.json"), record)
-    if done.checkpoint:
-        done.checkpoint.remove()
 
 
 def read_rate_law(study: Study) -> RateLaw:

@@ -22,9 +22,10 @@ def run(study: Study, seed: str, recipe: str, size: str) -> None:
     training = study.training
     if how.long_warmup:
         training = replace(training, warmup_tokens=study.ladder.warmup_tokens)
-    one = ShortRun(replace(study, training=training), label, f"recipe-{recipe}-{label}")
+    name, own = f"recipe-{seed}-{recipe}-{size}", replace(study, training=training)
+    one = ShortRun(own, label, name)
     counts = count(one.model.shape, study.model)
-    finished = Checkpoint(study, f"recipe-{recipe}-{label}-budgets", job_identity(study, recipe, label, peak))
+    finished = Checkpoint(study, f"{name}-budgets", job_identity(own, name, peak, study.ladder.budgets))
     rows: list[dict[str, Any]] = []
     if found := finished.load():
         rows = found[1]["rows"]
@@ -34,6 +35,8 @@ def run(study: Study, seed: str, recipe: str, size: str) -> None:
         first = branch_of(last, training) if how.decay else last
         one.train(first, lambda step: peak * trunk_rate(step, training))
         trunk = one.state()
+        # The branch's checkpoints write over the trunk's.
+        finished.save(trunk.tensors, {"rows": rows, "step": trunk.step, "diverged": trunk.diverged})
         one.train(last, run_rate(peak, last, training))
         tokens = last * training.batch_tokens
         rows.append(
@@ -52,7 +55,5 @@ def run(study: Study, seed: str, recipe: str, size: str) -> None:
         )
         one.restore(trunk)
         finished.save(trunk.tensors, {"rows": rows, "step": trunk.step, "diverged": trunk.diverged})
-        one.forget()
     columns = ("recipe", "size", "budget", "seed", "rate", "tokens", "flops", *counts.as_dict(), "diverged", "val/loss")
     write_csv(Paths(study.study).of("recipe", f"{seed}/{recipe}-{size}.csv"), rows, columns)
-    finished.remove()

@@ -13,7 +13,6 @@ from scalinglab.files import digest, read_json
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.paths import Paths
 from scalinglab.shards import open_shard
-from scalinglab.stages.checkpoints import Checkpoint
 from scalinglab.stages.models import build_model, pick_device
 from scalinglab.stages.stretches import open_batches, train_stretch
 from scalinglab.training.loop import Stretch
@@ -32,16 +31,7 @@ class State:
 def job_identity(study: Study, *more: object) -> str:
     """A digest of what decides a job of short runs: parameters, data, code, and the job's own settings."""
     data = read_json(Paths(study.study).manifest)
-    setting = [
-        study.seed,
-        asdict(study.model),
-        asdict(study.training),
-        asdict(study.tune),
-        asdict(study.ladder),
-        data,
-        *more,
-    ]
-    return digest([*setting, pipeline.own_sources()])
+    return digest([study.seed, asdict(study.model), asdict(study.training), data, *more, pipeline.own_sources()])
 
 
 class ShortRun:
@@ -57,7 +47,6 @@ class ShortRun:
         self.optimiser = AdamW(self.model, study.training)
         self.step = 0
         self.diverged = False
-        self._checkpoint: Checkpoint | None = None
         self._batches = open_batches(study)
         self._held_out = open_shard(Paths(study.study).of("encode", ""), "validation.npy")
 
@@ -69,12 +58,7 @@ class ShortRun:
         stretch, self.step = Stretch(self.step, last), last
         if not self.diverged:
             done = train_stretch(self._study, self._name, self.model, self.optimiser, self._batches, stretch, rate_of)
-            self.diverged, self._checkpoint = done.diverged, done.checkpoint
-
-    def forget(self) -> None:
-        """Remove the checkpoint: what was learnt from this run is on disk."""
-        if self._checkpoint:
-            self._checkpoint.remove()
+            self.diverged = done.diverged
 
     def state(self) -> State:
         """A copy of what training goes on from, to come back to."""

@@ -21,13 +21,11 @@ from scalinglab.training.optimiser import AdamW
 
 @dataclass(frozen=True)
 class Trained:
-    """The curve of a stretch, whether it diverged, the step that this process began at, and what to remove once the
-    result is on disk."""
+    """The curve of a stretch, whether it diverged, and the step that this process began at."""
 
     points: list[Point]
     diverged: bool
     start: int
-    checkpoint: Checkpoint | None
 
 
 def open_batches(study: Study) -> Batches:
@@ -81,4 +79,4 @@ def train_stretch(
         finished = train(
             model, optimiser, batches, stretch, rate_of, study.training, study.execution, after_step, start, meter
         )
-    return Trained(points, not finished, start, checkpoint)
+    return Trained(points, not finished, start)

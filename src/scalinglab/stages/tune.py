@@ -14,7 +14,7 @@ COLUMNS = ("size", "rate", "tokens", "val/loss")
 
 def run(study: Study, size: str) -> None:
     steps = steps_of(tokens_of(study.tune.budget), study.training.batch_tokens)
-    finished = Checkpoint(study, f"tune-{size}", job_identity(study, size))
+    finished = Checkpoint(study, f"tune-{size}", job_identity(study, size, steps, study.tune.rates))
     rows: list[dict[str, Any]] = found[1]["rows"] if (found := finished.load()) else []
     for peak in study.tune.rates[len(rows) :]:
         one = ShortRun(study, size, f"tune-{size}-{peak:g}")
@@ -22,6 +22,4 @@ def run(study: Study, size: str) -> None:
         tokens = steps * study.training.batch_tokens
         rows.append({"size": size, "rate": peak, "tokens": tokens, "val/loss": one.held_out_loss()})
         finished.save({}, {"rows": rows})
-        one.forget()
     write_csv(Paths(study.study).of("tune", f"{size}.csv"), rows, COLUMNS)
-    finished.remove()
