@@ -32,6 +32,7 @@ TOOLS = {
     "compare": "how this machine's results differ from the published ones, in units of seed noise",
     "sync": "bring MLflow up to date with results/",
     "ui": "open the MLflow UI on 127.0.0.1",
+    "skills": "the skills that mixture.skills may name, with their knobs",
     "plan": "the optimal size, tokens and loss for a compute budget, with intervals, from a study or any CSV",
     "replicate": "refit published scaling-law tables with the code that fits our own",
     "harness": "score a cell's skills with lm-evaluation-harness, beside our own scorer",

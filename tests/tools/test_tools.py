@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from scalinglab import cli, config
 from scalinglab.config import Study
 from scalinglab.errors import UserError
 from scalinglab.model.counts import count
 from scalinglab.model.shape import shape_of
+from scalinglab.skills import SKILLS, skill
 from scalinglab.tools.compare import compare
 from scalinglab.tools.cost import costs
 from scalinglab.training.schedule import branch_step, steps_of
@@ -79,3 +81,9 @@ def test_a_mistake_is_one_line_and_status_2(
     assert errors[0] == "error: no preset 'desktop'; known: , or give a path to a YAML file"
     assert errors[1].startswith("error: params.yaml is missing")
     assert len(errors) == 2
+
+
+def test_skills_lists_entries_that_params_yaml_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["skills"]) == 0
+    entries = [yaml.safe_load(line) for line in capsys.readouterr().out.split("\n") if line.startswith("    {")]
+    assert [skill(entry) for entry in entries] == [kind() for kind in SKILLS.values()]
