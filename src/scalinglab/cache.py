@@ -5,10 +5,7 @@ tests/test_cache.py holds them to what is needed here.
 """
 
 import atexit
-import json
 import logging
-import re
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,14 +22,9 @@ from dvc.rwlock import rwlock
 from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
 
-from scalinglab import files
+from scalinglab import dvc_files, files
 from scalinglab.errors import UserError
 
-LOCK_FILE = Path("dvc.lock")
-BEFORE = Path(".scratch/dvc.lock.before")  # a copy, while we write dvc.lock
-ASIDE = Path(".scratch/dvc.lock.broken")
-# A hash that is cut short, or of no kind that DVC writes here, can only be the end of a file that was cut.
-BROKEN_ENTRY = re.compile(r"^\s*md5:(?! [0-9a-f]{32}(\.dir)?$)|^\s*-? *hash:(?! md5$)", re.MULTILINE)
 SOURCES = "src/"  # what no stage writes, so that one look is enough
 
 
@@ -42,62 +34,15 @@ def opened() -> Iterator["Cache"]:
 
     Raises UserError outside a DVC repository, and where DVC cannot read or write its files.
     """
-    _drop_broken_rwlock()
+    dvc_files.drop_broken_rwlock()
     logging.getLogger("dvc").setLevel(logging.ERROR)
     logging.getLogger("dvc_data").setLevel(logging.ERROR)
     try:
         with Repo(".", _wait_for_lock=True) as repo, lock_repo(repo):
-            _check_lock_file(repo)
+            dvc_files.check_lock_file(repo)
             yield Cache(repo)
     except DvcException as error:
         raise UserError(f"DVC: {error}; `dvc doctor` and `dvc status` tell more") from error
-
-
-def _drop_broken_rwlock() -> None:
-    """Remove .dvc/tmp/rwlock where a killed process left it half written: DVC would not start.
-
-    It says which processes use which files at this moment, so nothing is lost.
-    """
-    path = Path(".dvc/tmp/rwlock")
-    try:
-        if path.exists():
-            json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        path.unlink(missing_ok=True)
-
-
-def _check_lock_file(repo: Repo) -> None:
-    """Set dvc.lock aside where a killed process left it half written: DVC writes it in place.
-
-    It may then be no YAML, or YAML that DVC chokes on, or quietly another result. Nothing is lost, since the run cache
-    holds every recorded result and `restore` writes the file anew. Raises what DVC raises where it is not dvc.lock that
-    cannot be read.
-    """
-    if BEFORE.exists():  # the process that wrote it was one of ours, and left a copy
-        shutil.move(BEFORE, LOCK_FILE)
-    broken = False
-    if LOCK_FILE.exists():
-        text = LOCK_FILE.read_text(encoding="utf-8", errors="replace")
-        broken = not text.strip() or bool(BROKEN_ENTRY.search(text))
-    try:
-        if not broken:
-            _ = repo.index.graph
-        cause = None
-    except Exception as error:
-        cause = error
-    if not broken and cause is None:
-        return
-    if not LOCK_FILE.exists():
-        raise cause or AssertionError
-    ASIDE.parent.mkdir(exist_ok=True)
-    shutil.move(LOCK_FILE, ASIDE)
-    repo._reset()
-    try:
-        _ = repo.index.graph
-    except Exception:
-        shutil.move(ASIDE, LOCK_FILE)
-        raise
-    print(f"dvc.lock was cut short by a crash; it is made anew ({ASIDE} is the old one)", file=sys.stderr)
 
 
 class Cache:
@@ -282,9 +227,5 @@ class Cache:
     def _dump(self, stages: list[PipelineStage]) -> None:
         if not stages:
             return
-        BEFORE.parent.mkdir(exist_ok=True)
-        if LOCK_FILE.exists():
-            with files.atomic(BEFORE) as temporary:
-                shutil.copy(LOCK_FILE, temporary)
-        stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
-        BEFORE.unlink(missing_ok=True)
+        with dvc_files.rewriting_lock_file():
+            stages[0].dvcfile.dump_stages(stages, update_pipeline=False)

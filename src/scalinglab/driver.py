@@ -19,14 +19,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scalinglab import cache, files, locks, pipeline, receipts
+from scalinglab import cache, files, leftovers, locks, pipeline, receipts
 from scalinglab.errors import UserError
 from scalinglab.pipeline import Stage
 from scalinglab.receipts import Receipt
 
 # Beside Snakemake's own memory, so that the two are deleted together: stage -> digest of its dvc.lock entry.
 KNOWN = Path(".snakemake/scalinglab.json")
-LOCKS = Path(".snakemake/locks")
 LOOKS_ONLY = re.compile(
     r"-[a-zA-Z]*n[a-zA-Z]*|--dry-?run|--(detailed-)?summary|-D|-S|--(rule|file|d6)?dag.*|--rulegraph.*|--filegraph.*"
     r"|--lint.*|--unlock|--list.*|-l|--cleanup-.*|--touch|-t|--report.*|--delete-.*|--print-.*|--archive|--generate-.*"
@@ -44,8 +43,8 @@ def prepare(arguments: Sequence[str] = (), who: str = "snakemake") -> None:
         return
     locks.run_alone(who)
     os.environ[locks.DRIVER] = locks.identity()
-    _clear_up()
-    _prune()
+    leftovers.of_killed_run()
+    leftovers.of_removed_cells()
     known = files.read_json(KNOWN) if KNOWN.exists() else {}
     with cache.opened() as held:
         take_receipts(held)
@@ -58,8 +57,8 @@ def prepare(arguments: Sequence[str] = (), who: str = "snakemake") -> None:
     _note_origins(restored, "restored")
     if restored:
         print(f"restored {len(restored)} stages from the DVC cache", file=sys.stderr)
-    _drop(strays)
-    _forget_checkpoints(valid)
+    leftovers.drop_outputs(strays)
+    leftovers.drop_checkpoints(valid)
     if outs := [out for stage in _stages() if stage.name in news for out in stage.outs]:
         _touch(outs)
     _remember(valid, locked)
@@ -73,7 +72,7 @@ def conclude() -> None:
     with cache.opened() as held:
         taken = take_receipts(held)
         valid, locked = held.valid(), held.locked()
-    _forget_checkpoints(valid)
+    leftovers.drop_checkpoints(valid)
     _remember(valid, locked)
     if taken:
         print(f"recorded {len(taken)} stages in the DVC cache", file=sys.stderr)
@@ -163,69 +162,12 @@ def _remember(valid: Iterable[str], locked: dict[str, str]) -> None:
     files.write_json(KNOWN, {name: locked[name] for name in sorted(valid)})
 
 
-def _clear_up() -> None:
-    """Remove what a killed run left and nobody needs: Snakemake's lock, since we hold this folder, and half files."""
-    stale = list(LOCKS.glob("*"))
-    for lock in stale:
-        lock.unlink()
-    folders = (Path("results"), Path(".scratch"))
-    for half in (*KNOWN.parent.glob(".*.tmp"), *(path for folder in folders for path in folder.rglob(".*.tmp"))):
-        half.unlink(missing_ok=True)
-    if stale:
-        print("the last run was killed; this one goes on from what it had finished", file=sys.stderr)
-
-
-def _prune() -> None:
-    """Remove outputs of stages that params.yaml no longer has from the folders that stages depend on.
-
-    Such a dependency is everything in its folder: with a removed cell's file still there, DVC would not know the folder
-    again, and nothing below it would come back from the cache.
-    """
-    families = pipeline.load()
-    stages = pipeline.stages_of(families)
-    declared = {out for stage in stages for out in stage.outs}
-    patterns = [pattern for family in families.values() for pattern in family.out_patterns]
-    ours = [re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(pattern))) for pattern in patterns]
-    folders = {dep for stage in stages for dep in stage.deps if pipeline.is_result(dep) and dep not in declared}
-    for path in (path for folder in folders for path in pipeline.files_of(folder)):
-        name = path.as_posix()
-        if name not in declared and any(pattern.fullmatch(name) for pattern in ours):
-            path.unlink(missing_ok=True)
-
-
 def _waiting() -> set[str]:
     """Stages whose receipt waits: Snakemake made what stands there, and knows with which parameters."""
     by_call = {(stage.family, *sorted(pipeline.options_of(stage).items())): stage.name for stage in _stages()}
     held = receipts.read_all(pipeline.read_params()["study"])
     calls = ((receipt.stage, *sorted(receipt.options.items())) for receipt in held)
     return {by_call[call] for call in calls if call in by_call}
-
-
-def _drop(names: set[str]) -> None:
-    """Remove outputs that nobody vouches for (cache.Cache.strays): Snakemake would take them for its own.
-
-    It calls files up to date that it knows nothing of, and remembers only what it made itself: not what `dvc repro`
-    made of parameters that were changed since, or was killed over.
-    """
-    for out in (Path(out) for stage in _stages() if stage.name in names for out in stage.outs):
-        out.unlink(missing_ok=True)
-
-
-def _forget_checkpoints(names: Iterable[str]) -> None:
-    """Remove the checkpoints of stages that are recorded: until then, a killed run may need them once more."""
-    if not (folder := list(Path(".scratch").glob("*/checkpoints/*"))):
-        return
-    done = set(names)
-    jobs = [_job(stage) for stage in _stages() if stage.name in done]
-    for path in folder:
-        if any(path.name.startswith((f"{job}.", f"{job}-")) for job in jobs):
-            path.unlink()
-
-
-def _job(stage: Stage) -> str:
-    """What a stage calls its checkpoints: `trunk-d64-400k`; where it began goes without saying."""
-    options = pipeline.options_of(stage)
-    return "-".join([stage.family, *(value for name, value in options.items() if name != "after")])
 
 
 def _touch(outs: list[str]) -> None:
