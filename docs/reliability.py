@@ -19,6 +19,8 @@ POINTS = {  # of benchmarks/soak.py, in words
     "driver": "Snakemake alone, its jobs left behind",
 }
 TESTED = (  # what, in which test, what was lost
+    ("a study killed at each of these points on a fixed seed, and two runs in two folders: byte for byte",
+     "pipeline/test_smoke.py", "nothing"),
     ("a segment, a branch, a sweep or a recipe killed after any step and continued in a new process, for each schedule",
      "stages/test_resume.py", "nothing: bitwise equal"),
     ("the newest checkpoint, or both, cut short or with a flipped bit", "stages/test_resume.py",
@@ -44,45 +46,71 @@ def read(path: str) -> Any:
 
 
 def block() -> str:
-    """What was tried against losing work, how often, and what was lost, in Markdown."""
-    soak, edits = read("benchmarks/results/soak.json"), read("benchmarks/results/soak_edits.json")
-    corpus, grids = read("benchmarks/results/large_corpus.json"), read("benchmarks/results/large_grid.json")
-    kills = pd.DataFrame(soak["table"]).groupby("point")["times"].sum()
-    lost = "nothing" if not soak["failures"] else f"{len(soak['failures'])} chains differ"
-    wrong = "nothing" if not edits["failures"] else f"{len(edits['failures'])} edits hit other stages"
-    depth = pd.DataFrame(edits["table"])["stale stages"]
+    """What was tried against losing work, how often, and what was lost, in Markdown; parts not run yet are left out."""
+    results = ROOT / "benchmarks/results"
+    parts = {"soak": soak_rows, "soak_edits": edits_rows}
     rows = [
-        *((f"kill -9: {POINTS[point]}", f"{n} times", "`benchmarks/soak.py`", lost) for point, n in kills.items()),
-        ("the same on a fixed seed, and two runs in two folders, byte for byte", "once in `make test`",
-         "`tests/pipeline/test_smoke.py`", "nothing"),
-        (f"a random parameter or source line edited (0 to {depth.max()} stages hit): exactly the right stages are "
-         "stale for Snakemake and for DVC", f"{edits['edits']} times", "`benchmarks/soak_edits.py`", wrong),
-        *((what, "in `make test`", f"`tests/{where}`", lost) for what, where, lost in TESTED),
-    ]  # fmt: skip
-    return "\n".join(
-        [
-            "| what was tried | how often | where | lost |",
-            "|---|---|---|---|",
-            *(f"| {' | '.join(row)} |" for row in rows),
-            "",
-            f"The {soak['kills']} kills hit {soak['chains']} studies, each of which was then left to end, and compared "
-            "with one that was never killed: metrics, tables, figures, `dvc status`, the cache, and the MLflow store.",
-            "",
-            f"A corpus of {corpus['gigabytes']:g} GB ({corpus['files']:,} files, {corpus['train_tokens']:,} training "
-            "tokens of the mixture):",
-            "",
-            "| stage | s | peak memory, MB |",
-            "|---|---|---|",
-            *(f"| {row['stage']} | {row['s']} | {row['peak MB']} |" for row in corpus["table"]),
-            "",
-            "Grids of many cells, seconds (files of the right kinds instead of training):",
-            "",
-            "| cells | " + " | ".join(grids["exponents"]) + " |",
-            "|---|" + "---|" * len(grids["exponents"]),
-            *(
-                f"| {row['cells']} | " + " | ".join(f"{row[name]:.1f}" for name in grids["exponents"]) + " |"
-                for row in grids["table"]
-            ),
-            "| time ~ cells to the | " + " | ".join(f"{value:.2f}" for value in grids["exponents"].values()) + " |",
-        ]
+        row for name, part in parts.items() if (results / f"{name}.json").exists() for row in part(results_of(name))
+    ]
+    rows += [(what, "in `make test`", f"`tests/{where}`", lost) for what, where, lost in TESTED]
+    lines = ["| what was tried | how often | where | lost |", "|---|---|---|---|"]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
+    for name, part in {"soak": soak_line, "large_corpus": corpus_lines, "large_grid": grid_lines}.items():
+        if (results / f"{name}.json").exists():
+            lines += ["", *part(results_of(name))]
+    return "\n".join(lines)
+
+
+def results_of(name: str) -> Any:
+    return read(f"benchmarks/results/{name}.json")
+
+
+def soak_rows(soak: Any) -> list[tuple[str, ...]]:
+    """Kills by point."""
+    kills = pd.DataFrame(soak["table"]).groupby("point")["times"].sum()
+    lost = "nothing" if not soak["failures"] else f"{len(soak['failures'])} studies differ"
+    return [(f"kill -9: {POINTS[point]}", f"{n} times", "`benchmarks/soak.py`", lost) for point, n in kills.items()]
+
+
+def soak_line(soak: Any) -> list[str]:
+    """What came after the kills."""
+    return [
+        f"The {soak['kills']} kills hit {soak['chains']} studies, each of which was then left to end, and compared "
+        "with one that was never killed: metrics, tables, figures, `dvc status`, the cache, and the MLflow store."
+    ]
+
+
+def edits_rows(edits: Any) -> list[tuple[str, ...]]:
+    """Random edits."""
+    depth = pd.DataFrame(edits["table"])["stale stages"]
+    wrong = "nothing" if not edits["failures"] else f"{len(edits['failures'])} edits hit other stages"
+    what = (
+        f"a random parameter or source line edited (0 to {depth.max()} stages hit): exactly the right stages are stale "
+        "for Snakemake and for DVC"
     )
+    return [(what, f"{edits['edits']} times", "`benchmarks/soak_edits.py`", wrong)]
+
+
+def corpus_lines(corpus: Any) -> list[str]:
+    """Time and memory of the data stages."""
+    return [
+        f"A corpus of {corpus['gigabytes']:g} GB ({corpus['files']:,} files, {corpus['train_tokens']:,} training "
+        "tokens of the mixture):",
+        "",
+        "| stage | s | peak memory, MB |",
+        "|---|---|---|",
+        *(f"| {row['stage']} | {row['s']} | {row['peak MB']} |" for row in corpus["table"]),
+    ]
+
+
+def grid_lines(grids: Any) -> list[str]:
+    """Time of the tools against cells."""
+    names = list(grids["exponents"])
+    return [
+        "Grids of many cells, seconds (files of the right kinds instead of training):",
+        "",
+        "| cells | " + " | ".join(names) + " |",
+        "|---|" + "---|" * len(names),
+        *(f"| {row['cells']} | " + " | ".join(f"{row[name]:.1f}" for name in names) + " |" for row in grids["table"]),
+        "| time ~ cells to the | " + " | ".join(f"{grids['exponents'][name]:.2f}" for name in names) + " |",
+    ]

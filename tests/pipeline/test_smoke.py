@@ -244,7 +244,8 @@ def test_dvc_repro_alone_is_known_to_snakemake_and_comes_back(repository: Reposi
     (repository.root / "dvc.lock").write_bytes(before)
     shutil.rmtree(repository.root / "results")
     assert NOTHING in repository.snakemake(), "DVC itself forgets stages with a file in git"
-    assert repository.results() == made
+    after = repository.results()
+    assert after == {name: text for name, text in made.items() if not name.startswith(("ladder", "recipe"))}
     repository.jobs_run()
 
 
