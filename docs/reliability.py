@@ -17,6 +17,7 @@ POINTS = {  # of benchmarks/soak.py, in words
     "lock": "while dvc.lock is written",
     "sync": "during the sync to MLflow",
     "driver": "Snakemake alone, its jobs left behind",
+    "full disk": "(or rather no room: no file may grow beyond 30 to 1,000 kB, in any process)",
 }
 TESTED = (  # what, in which test, what was lost
     ("a study killed at each of these points on a fixed seed, and two runs in two folders: byte for byte",

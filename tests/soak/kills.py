@@ -14,7 +14,18 @@ from tests.pipeline.repository import NOTHING, UP_TO_DATE, Repository
 
 FAULTS = Path(__file__).parent / "faults"
 # Point -> most times that it may be reached before the kill. What each means is in faults/sitecustomize.py.
-POINTS = {"step": 2, "save": 8, "rename": 5, "renamed": 5, "commit": 40, "lock": 2, "sync": 2, "driver": 1}
+POINTS = {
+    "step": 2,
+    "save": 8,
+    "rename": 5,
+    "renamed": 5,
+    "commit": 40,
+    "lock": 2,
+    "sync": 2,
+    "driver": 1,
+    "full disk": 1,
+}
+FULL_DISK = "full disk"  # no file may grow beyond so many kB, in any process
 # A run that does not come to its point is killed at any moment: these are the seconds that it has at most.
 PATIENCE = {"commit": 40.0, "lock": 40.0, "sync": 40.0}
 SHORT_PATIENCE = 18.0
@@ -30,7 +41,10 @@ class Kill:
 
 
 def run_and_kill(repository: Repository, rng: random.Random, point: str) -> Kill:
-    """Start `snakemake`, as a user would, and kill it at a point of its work."""
+    """Start `snakemake`, as a user would, and kill it at a point of its work, or fill the disk under it."""
+    if point == FULL_DISK:
+        limited = f"ulimit -f {rng.choice([30, 100, 300, 1000])}; exec snakemake --cores 2"
+        return Kill(point, True, "error" in repository.call("bash", "-c", limited, check=False).lower())
     group = rng.random() < 0.5 and point != "driver"
     folder = repository.root / ".scratch/soak"
     folder.mkdir(parents=True, exist_ok=True)
