@@ -65,7 +65,7 @@ def read_documents(path: Path, split: str | None = None) -> Iterator[Document]:
                     whole.add(document)
                     if split is None or document.split == split:
                         yield document
-    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+    except (pa.ArrowException, OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error}); delete it and run snakemake again") from error
     if whole.hex() != written:
         raise UserError(f"{path} is damaged (its documents are not those that were written); delete it and run again")
