@@ -69,7 +69,7 @@ def results_of(name: str) -> Any:
 def soak_rows(soak: Any) -> list[tuple[str, ...]]:
     """Kills by point."""
     kills = pd.DataFrame(soak["table"]).groupby("point")["times"].sum()
-    lost = "nothing" if not soak["failures"] else f"{len(soak['failures'])} studies differ"
+    lost = "nothing" if not soak["failures"] else f"{len(soak['failures'])} studies failed a check"
     return [(f"kill -9: {POINTS[point]}", f"{n} times", "`benchmarks/soak.py`", lost) for point, n in kills.items()]
 
 

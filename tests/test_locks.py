@@ -88,6 +88,16 @@ def test_a_job_ends_when_its_driver_is_killed() -> None:
     assert time.monotonic() - started < 30
 
 
+def test_a_job_knows_its_driver_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(locks.DRIVER, locks.identity())
+    assert attempt("locks.end_with_starter()") == "ran"
+    node, pid, start = locks.identity().split()
+    monkeypatch.setenv(locks.DRIVER, f"{node} {pid} {int(start) + 1}")
+    assert "the driver of this job" in attempt("locks.end_with_starter()"), "the number is another process's now"
+    monkeypatch.setenv(locks.DRIVER, f"another-machine {pid} 1")
+    assert attempt("locks.end_with_starter()") == "ran", "on another machine the nearest ancestor counts"
+
+
 def test_one_at_a_time_waits() -> None:
     code = """
 import time

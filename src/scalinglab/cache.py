@@ -18,7 +18,7 @@ from dvc.exceptions import ConfirmRemoveError, DvcException
 from dvc.output import Output
 from dvc.repo import Repo, lock_repo
 from dvc.repo.reproduce import plan_repro
-from dvc.rwlock import rwlock
+from dvc.rwlock import _edit_rwlock, rwlock
 from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
 
@@ -173,9 +173,11 @@ class Cache:
     def keep_writers_out(self) -> None:
         """Until this process ends, `dvc repro` says that we run here, before it removes the outputs of a stage.
 
-        `dvc status` may still read. DVC drops the entry of a process that was killed.
+        `dvc status` may still read. The entry of a driver that was killed goes first: its number may be another's now.
         """
         tmp, hardlink = self._repo.tmp_dir, self._repo.config["core"].get("hardlink_lock", False)
+        with _edit_rwlock(tmp, self._repo.fs, hardlink) as entries:
+            entries["read"].pop(str(Path("results").resolve()), None)
         stack = ExitStack()
         stack.enter_context(
             rwlock(tmp, self._repo.fs, " ".join(sys.argv), [str(Path("results").resolve())], [], hardlink)
@@ -183,10 +185,17 @@ class Cache:
         atexit.register(stack.close)
 
     def remember(self, names: set[str]) -> None:
-        """Put results that `dvc repro` made into the run cache, whole: DVC leaves out stages with a file in git."""
-        for stage in self._stages:
-            if stage.addressing in names:
-                self._repo.stage_cache.save(stage)
+        """Put recorded results into the run cache, whole: DVC leaves out stages with a file in git.
+
+        Those whose files are no longer what was recorded are left alone.
+        """
+        if not names:
+            return
+        # As dvc.lock has them: looking into the run cache put the present hashes into the stages that we hold.
+        with Repo(".") as fresh:
+            for stage in fresh.index.stages:
+                if stage.addressing in names and all(map(_stands, stage.outs)):
+                    fresh.stage_cache.save(stage)
 
     def locked(self) -> dict[str, str]:
         """Digest of the entry in dvc.lock of each stage that has one: which run its outputs were last recorded of."""
@@ -229,3 +238,9 @@ class Cache:
             return
         with dvc_files.rewriting_lock_file():
             stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
+
+
+def _stands(out: Output) -> bool:
+    """Whether the file in the folder is the recorded one."""
+    path = Path(out.fs_path)
+    return bool(out.hash_info) and path.exists() and files.md5(path) == out.hash_info.value

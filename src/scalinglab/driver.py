@@ -30,10 +30,11 @@ LOOKS_ONLY = re.compile(
     r"-[a-zA-Z]*n[a-zA-Z]*|--dry-?run|--(detailed-)?summary|-D|-S|--(rule|file|d6)?dag.*|--rulegraph.*|--filegraph.*"
     r"|--lint.*|--unlock|--list.*|-l|--cleanup-.*|--touch|-t|--report.*|--delete-.*|--print-.*|--archive|--generate-.*"
 )
+PLANS = "snakemake"  # who plans, and so would take strays for its own
 NESTED = "SCALINGLAB_NESTED"  # set for Snakemake processes that the driver itself starts
 
 
-def prepare(arguments: Sequence[str] = (), who: str = "snakemake") -> None:
+def prepare(arguments: Sequence[str] = (), who: str = PLANS) -> None:
     """Record what an interrupted run finished, restore from the cache, and tell Snakemake of both.
 
     arguments: Snakemake's own. It reads the Snakefile before it says what it is about to do, and a call that only
@@ -52,7 +53,8 @@ def prepare(arguments: Sequence[str] = (), who: str = "snakemake") -> None:
         valid, locked = set(held.valid()), held.locked()
         news = {name for name in valid if known.get(name) != locked[name]}
         held.remember(news - set(restored))
-        strays = held.strays(known, _waiting())
+        strays = held.strays(known, _waiting()) if who == PLANS else set()
+        held.remember(strays)
         held.keep_writers_out()
     _note_origins(restored, "restored")
     if restored:

@@ -39,12 +39,13 @@ def check_lock_file(repo: Repo) -> None:
     holds every recorded result and `restore` writes the file anew. Raises what DVC raises where it is not dvc.lock that
     cannot be read.
     """
-    if BEFORE.exists():  # the process that wrote it was one of ours, and left a copy
-        shutil.move(BEFORE, LOCK_FILE)
-    broken = False
-    if LOCK_FILE.exists():
-        text = LOCK_FILE.read_text(encoding="utf-8", errors="replace")
-        broken = not text.strip() or bool(BROKEN_ENTRY.search(text))
+    broken = LOCK_FILE.exists() and _broken(LOCK_FILE)
+    if BEFORE.exists():  # one of ours was killed while it wrote
+        if broken or not LOCK_FILE.exists() or not set(_stages_in(BEFORE)) <= set(_stages_in(LOCK_FILE)):
+            shutil.move(BEFORE, LOCK_FILE)
+            broken = False
+        else:  # it had just ended, or dvc.lock has been written again since
+            BEFORE.unlink()
     try:
         if not broken:
             _ = repo.index.graph
@@ -64,6 +65,17 @@ def check_lock_file(repo: Repo) -> None:
         shutil.move(ASIDE, LOCK_FILE)
         raise
     print(f"dvc.lock was cut short by a crash; it is made anew ({ASIDE} is the old one)", file=sys.stderr)
+
+
+def _broken(path: Path) -> bool:
+    """Whether a lock file shows that it was cut."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return not text.strip() or bool(BROKEN_ENTRY.search(text))
+
+
+def _stages_in(path: Path) -> list[str]:
+    """Names of the stages in a lock file, read by their indentation: it may be no YAML any more."""
+    return re.findall(r"^  (\S+):$", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def drop_outputs(names: set[str]) -> None:
 
 def drop_checkpoints(names: Iterable[str]) -> None:
     """Remove the checkpoints of stages that are recorded: until then, a killed run may need them once more."""
-    if not (folder := list(Path(".scratch").glob("*/checkpoints/*"))):
+    if not (folder := list(Path(".scratch", pipeline.read_params()["study"], "checkpoints").glob("*"))):
         return
     done = set(names)
     jobs = [_job(stage) for stage in pipeline.stages_of(pipeline.load()) if stage.name in done]

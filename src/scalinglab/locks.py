@@ -64,8 +64,21 @@ def run_as_job(of_snakemake: bool) -> None:
 
 
 def identity() -> str:
-    """This process, so that another one can tell whether it still runs: machine, number and start time."""
-    return f"{platform.node()} {os.getpid()} {psutil.Process().create_time()}"
+    """This process, so that another one can tell whether it still runs: machine, number and start."""
+    return f"{platform.node()} {os.getpid()} {_start_of(os.getpid())}"
+
+
+def _start_of(pid: int) -> str:
+    """When a process started, by a clock that nobody sets; empty where there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19]
+    except OSError:
+        if Path("/proc/self").exists():
+            return ""
+    try:
+        return f"{psutil.Process(pid).create_time():.0f}"
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def end_with_starter() -> None:
@@ -91,14 +104,11 @@ def _starter() -> psutil.Process | None:
     """The driver that DRIVER names, if it is of this machine; otherwise the nearest ancestor that is no shell."""
     node, _, rest = os.environ.get(DRIVER, "").partition(" ")
     if node == platform.node() and rest:
-        pid, created = rest.split()
-        try:
-            found = psutil.Process(int(pid))
-        except psutil.NoSuchProcess:
-            os._exit(KILLED)
-        if found.create_time() != float(created):
-            os._exit(KILLED)
-        return found
+        pid, start = rest.split()
+        if _start_of(int(pid)) == start:
+            return psutil.Process(int(pid))
+        print(f"the driver of this job, process {pid}, is gone; it ends too", file=sys.stderr, flush=True)
+        os._exit(KILLED)
     return next((p for p in psutil.Process().parents() if p.name() not in SHELLS and p.pid != 1), None)
 
 
