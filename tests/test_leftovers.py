@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scalinglab import leftovers
+from scalinglab import leftovers, pipeline
 from tests.conftest import ROOT
 
 
@@ -31,7 +31,7 @@ def test_checkpoints_go_with_their_own_stage_and_study_alone(project: Path) -> N
         folder.mkdir(parents=True)
         for name in [*(name for names in of.values() for name in names), *others]:
             (folder / f"{name}.safetensors").write_bytes(b"")
-    leftovers.drop_checkpoints(of)
+    leftovers.drop_checkpoints(s for s in pipeline.stages_of(pipeline.load()) if s.name in of)
     left = {path.name.removesuffix(".safetensors") for path in (project / ".scratch/smoke/checkpoints").iterdir()}
     assert left == set(others)
     assert len(list((project / ".scratch/another/checkpoints").iterdir())) == len(others) + 9

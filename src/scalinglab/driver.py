@@ -45,23 +45,24 @@ def prepare(arguments: Sequence[str] = (), who: str = PLANS) -> None:
     locks.run_alone(who)
     os.environ[locks.DRIVER] = locks.identity()
     leftovers.of_killed_run()
-    leftovers.of_removed_cells()
+    families = pipeline.load()
+    leftovers.of_removed_cells(families)
+    stages = pipeline.stages_of(families)
     known = files.read_json(KNOWN) if KNOWN.exists() else {}
     with cache.opened() as held:
-        take_receipts(held)
+        taken = take_receipts(held, stages)
         restored = held.restore()
         valid, locked = set(held.valid()), held.locked()
         news = {name for name in valid if known.get(name) != locked[name]}
-        held.remember(news - set(restored))
-        strays = held.strays(known, _waiting()) if who == PLANS else set()
-        held.remember(strays)
+        strays = held.strays(known, _waiting(stages)) if who == PLANS else set()
+        held.remember(news - set(restored) - set(taken) | strays)
         held.keep_writers_out()
     _note_origins(restored, "restored")
     if restored:
         print(f"restored {len(restored)} stages from the DVC cache", file=sys.stderr)
-    leftovers.drop_outputs(strays)
-    leftovers.drop_checkpoints(valid)
-    if outs := [out for stage in _stages() if stage.name in news for out in stage.outs]:
+    leftovers.drop_outputs(stage for stage in stages if stage.name in strays)
+    leftovers.drop_checkpoints(stage for stage in stages if stage.name in valid)
+    if outs := [out for stage in stages if stage.name in news for out in stage.outs]:
         _touch(outs)
     _remember(valid, locked)
 
@@ -71,10 +72,11 @@ def conclude() -> None:
     if NESTED in os.environ:
         return
     locks.run_alone("scalinglab commit")
+    stages = pipeline.stages_of(pipeline.load())
     with cache.opened() as held:
-        taken = take_receipts(held)
-        valid, locked = held.valid(), held.locked()
-    leftovers.drop_checkpoints(valid)
+        taken = take_receipts(held, stages)
+        valid, locked = set(held.valid()), held.locked()
+    leftovers.drop_checkpoints(stage for stage in stages if stage.name in valid)
     _remember(valid, locked)
     if taken:
         print(f"recorded {len(taken)} stages in the DVC cache", file=sys.stderr)
@@ -94,19 +96,15 @@ def failures(logs: Path, since: float) -> list[str]:
     return lines
 
 
-def take_receipts(held: cache.Cache) -> list[str]:
+def take_receipts(held: cache.Cache, stages: list[Stage]) -> list[str]:
     """Record the stages whose receipts fit the present parameters and files; return their names.
 
     A receipt that does not fit (parameters or sources were edited after its stage ran) waits with its outputs: both
     tools call them stale now, and if the edit is undone, they are recorded after all.
     """
     params = pipeline.read_params()
-    by_call = {(stage.family, *sorted(pipeline.options_of(stage).items())): stage for stage in _stages()}
     fitting: dict[str, Receipt] = {}
-    for receipt in receipts.read_all(params["study"]):
-        stage = by_call.get((receipt.stage, *sorted(receipt.options.items())))
-        if stage is None:  # a cell that is not in the grid now
-            continue
+    for stage, receipt in _with_receipts(stages, params["study"]):
         if not _outputs_stand(stage, receipt):
             receipt.path.unlink()
         elif _fits(stage, receipt, params):
@@ -155,21 +153,21 @@ def _note_origins(names: list[str], origin: str) -> None:
     files.write_json(path, {**known, **dict.fromkeys(names, origin)})
 
 
-def _stages() -> list[Stage]:
-    return pipeline.stages_of(pipeline.load())
-
-
 def _remember(valid: Iterable[str], locked: dict[str, str]) -> None:
     """Note which run Snakemake now knows each valid stage's outputs of."""
     files.write_json(KNOWN, {name: locked[name] for name in sorted(valid)})
 
 
-def _waiting() -> set[str]:
+def _with_receipts(stages: list[Stage], study: str) -> list[tuple[Stage, Receipt]]:
+    """Each receipt that is not yet taken, with its stage; those of cells that are not in the grid now are left out."""
+    by_call = {(stage.family, *sorted(pipeline.options_of(stage).items())): stage for stage in stages}
+    calls = ((by_call.get((r.stage, *sorted(r.options.items()))), r) for r in receipts.read_all(study))
+    return [(stage, receipt) for stage, receipt in calls if stage]
+
+
+def _waiting(stages: list[Stage]) -> set[str]:
     """Stages whose receipt waits: Snakemake made what stands there, and knows with which parameters."""
-    by_call = {(stage.family, *sorted(pipeline.options_of(stage).items())): stage.name for stage in _stages()}
-    held = receipts.read_all(pipeline.read_params()["study"])
-    calls = ((receipt.stage, *sorted(receipt.options.items())) for receipt in held)
-    return {by_call[call] for call in calls if call in by_call}
+    return {stage.name for stage, _ in _with_receipts(stages, pipeline.read_params()["study"])}
 
 
 def _touch(outs: list[str]) -> None:

@@ -39,23 +39,19 @@ def check_lock_file(repo: Repo) -> None:
     holds every recorded result and `restore` writes the file anew. Raises what DVC raises where it is not dvc.lock that
     cannot be read.
     """
-    broken = LOCK_FILE.exists() and _broken(LOCK_FILE)
-    if BEFORE.exists():  # one of ours was killed while it wrote
-        if broken or not LOCK_FILE.exists() or not set(_stages_in(BEFORE)) <= set(_stages_in(LOCK_FILE)):
-            shutil.move(BEFORE, LOCK_FILE)
-            broken = False
-        else:  # it had just ended, or dvc.lock has been written again since
+    if BEFORE.exists():  # one of ours was killed while it wrote, or had just ended, or it was written again since
+        whole = LOCK_FILE.exists() and not _broken(LOCK_FILE) and set(_stages_in(BEFORE)) <= set(_stages_in(LOCK_FILE))
+        if whole:
             BEFORE.unlink()
-    try:
-        if not broken:
+        else:
+            shutil.move(BEFORE, LOCK_FILE)
+    if not (LOCK_FILE.exists() and _broken(LOCK_FILE)):
+        try:
             _ = repo.index.graph
-        cause = None
-    except Exception as error:
-        cause = error
-    if not broken and cause is None:
-        return
-    if not LOCK_FILE.exists():
-        raise cause or AssertionError
+            return
+        except Exception:
+            if not LOCK_FILE.exists():
+                raise
     ASIDE.parent.mkdir(exist_ok=True)
     shutil.move(LOCK_FILE, ASIDE)
     repo._reset()

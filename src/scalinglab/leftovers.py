@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from scalinglab import pipeline
-from scalinglab.pipeline import Stage
+from scalinglab.pipeline import Family, Stage
 
 SNAKEMAKE = Path(".snakemake")
 
@@ -26,13 +26,12 @@ def of_killed_run() -> None:
         print("the last run was killed; this one goes on from what it had finished", file=sys.stderr)
 
 
-def of_removed_cells() -> None:
+def of_removed_cells(families: dict[str, Family]) -> None:
     """Remove outputs of stages that params.yaml no longer has from the folders that stages depend on.
 
     Such a dependency is everything in its folder: with a removed cell's file still there, DVC would not know the folder
     again, and nothing below it would come back from the cache.
     """
-    families = pipeline.load()
     stages = pipeline.stages_of(families)
     declared = {out for stage in stages for out in stage.outs}
     patterns = [pattern for family in families.values() for pattern in family.out_patterns]
@@ -44,25 +43,20 @@ def of_removed_cells() -> None:
             path.unlink(missing_ok=True)
 
 
-def drop_outputs(names: set[str]) -> None:
+def drop_outputs(stages: Iterable[Stage]) -> None:
     """Remove outputs that nobody vouches for (cache.Cache.strays): Snakemake would take them for its own.
 
     It calls files up to date that it knows nothing of, and remembers only what it made itself: not what `dvc repro`
     made of parameters that were changed since, or was killed over.
     """
-    for out in (
-        Path(out) for stage in pipeline.stages_of(pipeline.load()) if stage.name in names for out in stage.outs
-    ):
+    for out in (Path(out) for stage in stages for out in stage.outs):
         out.unlink(missing_ok=True)
 
 
-def drop_checkpoints(names: Iterable[str]) -> None:
+def drop_checkpoints(stages: Iterable[Stage]) -> None:
     """Remove the checkpoints of stages that are recorded: until then, a killed run may need them once more."""
-    if not (folder := list(Path(".scratch", pipeline.read_params()["study"], "checkpoints").glob("*"))):
-        return
-    done = set(names)
-    jobs = [_job(stage) for stage in pipeline.stages_of(pipeline.load()) if stage.name in done]
-    for path in folder:
+    jobs = [_job(stage) for stage in stages]
+    for path in Path(".scratch", pipeline.read_params()["study"], "checkpoints").glob("*"):
         if any(path.name.startswith((f"{job}.", f"{job}-")) for job in jobs):
             path.unlink()
 
