@@ -19,8 +19,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from scalinglab import config, files, pipeline, provenance
-from scalinglab.receipts import Receipt
+from scalinglab import config, files, pipeline, provenance, receipts
 
 ROOT = Path(__file__).parent.parent
 GRIDS = ((10, 25), (20, 25), (40, 25))  # sizes, budgets
@@ -67,7 +66,7 @@ def pretend() -> None:
             files.write_text(out, text)
     sweep_key = provenance.identity(config.parse(params))
     made = {"identity": sweep_key, "git_commit": "", "device": "cpu", "torch": ""}
-    sources = {path.as_posix(): files.sha256(path) for path in pipeline.files_of("src/scalinglab")}
+    sources = receipts.digests(pipeline.files_of("src/scalinglab"))
     for stage in stages:  # in the order of dvc.yaml: each after what it depends on
         for out in map(Path, stage.outs):
             if out.name.endswith(".provenance.json"):
@@ -76,11 +75,9 @@ def pretend() -> None:
                 files.write_json(out, {"val/bpb": 2.0, **stage.item})
             elif stage.family == "shots" and not out.stem.endswith((".exact", ".prompts")):
                 files.write_text(out, SHOTS)
-    now = time.time() + 1
-    for path in (Path(out) for stage in stages for out in stage.outs):
-        os.utime(path, (now - 1, now - 1))
     for stage in stages:
-        receipt = Receipt(stage.family, pipeline.options_of(stage), params, sources, now)
+        inputs, outs = receipts.digests(receipts.input_files(stage)), receipts.digests(map(Path, stage.outs))
+        receipt = receipts.Receipt(stage.family, pipeline.options_of(stage), params, sources, inputs, outs)
         files.write_json(receipt.path, vars(receipt))
 
 

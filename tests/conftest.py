@@ -17,6 +17,40 @@ ROOT = Path(__file__).parent.parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+COPIES = """
+stages:
+  first:
+    cmd: cp src/code results/a
+    deps: [src]
+    params: [x]
+    outs: [results/a]
+  second:
+    cmd: cp results/a results/b
+    deps: [results/a, src]
+    outs: [results/b]
+"""
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Both stages have run, and DVC does not know yet."""
+    monkeypatch.chdir(tmp_path)
+    for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):
+        subprocess.run(command, check=True)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "results").mkdir()
+    for name, text in {
+        ".gitignore": "results/\n",
+        "dvc.yaml": COPIES,
+        "params.yaml": "study: mine\nx: 1\n",
+        "src/code": "code",
+        "results/a": "code",
+        "results/b": "code",
+    }.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
 @pytest.fixture
 def smoke() -> Study:
     return config.load(ROOT / "presets/smoke.yaml")

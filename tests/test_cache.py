@@ -9,40 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from scalinglab import cache
-
-PIPELINE = """
-stages:
-  first:
-    cmd: cp src/code results/a
-    deps: [src]
-    params: [x]
-    outs: [results/a]
-  second:
-    cmd: cp results/a results/b
-    deps: [results/a, src]
-    outs: [results/b]
-"""
-
-
-@pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Both stages have run, and DVC does not know yet."""
-    monkeypatch.chdir(tmp_path)
-    for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):
-        subprocess.run(command, check=True)
-    (tmp_path / "src").mkdir()
-    (tmp_path / "results").mkdir()
-    for name, text in {
-        ".gitignore": "results/\n",
-        "dvc.yaml": PIPELINE,
-        "params.yaml": "x: 1\n",
-        "src/code": "code",
-        "results/a": "code",
-        "results/b": "code",
-    }.items():
-        (tmp_path / name).write_text(text)
-    return tmp_path
+from scalinglab import cache, driver, files, pipeline, receipts
+from scalinglab.errors import UserError
+from tests.stages.test_full_disk import largest_file
 
 
 def test_what_is_recorded_is_valid_and_comes_back(repository: Path) -> None:
@@ -267,3 +236,115 @@ def test_dvc_repro_beside_us_stops_before_it_removes_anything(repository: Path) 
     holder.kill()
     holder.wait()
     assert subprocess.run(["dvc", "repro"], capture_output=True, check=False).returncode == 0
+
+
+def make(repository: Path, x: int, text: str) -> None:
+    """The first stage has run with another parameter, and wrote another text."""
+    (repository / "params.yaml").write_text(f"study: mine\nx: {x}\n")
+    (repository / "results/a").write_text(text)
+
+
+@pytest.mark.parametrize("declared", ["outs: [results/a]", "outs: [{results/a: {cache: false}}]"])
+def test_what_the_lock_file_has_of_other_inputs_is_not_taken_for_the_present_ones(
+    repository: Path, declared: str
+) -> None:
+    """Where a file stands in the way that the cache lacks, DVC has to be asked twice."""
+    (repository / "dvc.yaml").write_text((repository / "dvc.yaml").read_text().replace("outs: [results/a]", declared))
+    for x, text in ((1, "one"), (2, "two")):
+        make(repository, x, text)
+        with cache.opened() as held:
+            held.record({"first"})
+    make(repository, 1, "two, and a note")
+    with cache.opened() as held:
+        assert held.restore() == ["first"]
+    assert (repository / "results/a").read_text() == "one"
+
+
+def test_a_miss_leaves_no_trace_of_the_look(repository: Path) -> None:
+    with cache.opened() as held:
+        held.record({"first", "second"})
+    (repository / "params.yaml").write_text("x: 2\n")
+    with cache.opened() as held:
+        assert held.restore() == []
+        assert held.valid() == []
+        assert held.restore() == []
+
+
+def leave_receipt(repository: Path, **changes: object) -> None:
+    """The receipt of a first stage that has just ended."""
+    stage = pipeline.find(pipeline.load(), "first", {})
+    assert stage is not None
+    values = {
+        "params": pipeline.read_params(),
+        "sources": receipts.digests(pipeline.files_of("src")),
+        "outs": receipts.digests([repository / "results/a"]),
+    }
+    values["outs"] = {"results/a": files.sha256(repository / "results/a")}
+    receipt = receipts.Receipt("first", {}, inputs={}, **{**values, **changes})  # type: ignore[arg-type]
+    files.write_json(receipt.path, vars(receipt))
+
+
+def take() -> list[str]:
+    with cache.opened() as held:
+        taken = driver.take_receipts(held, pipeline.stages_of(pipeline.load()))
+        held.restore()
+    return taken
+
+
+def test_a_receipt_that_fits_is_taken(repository: Path) -> None:
+    make(repository, 1, "one")
+    leave_receipt(repository)
+    assert take() == ["first"]
+    assert receipts.read_all("mine") == []
+
+
+def test_what_ran_before_its_parameters_were_edited_comes_back_when_the_edit_is_undone(repository: Path) -> None:
+    make(repository, 1, "one")
+    leave_receipt(repository)
+    make(repository, 2, "one")
+    assert take() == []
+    assert receipts.read_all("mine") == []
+    make(repository, 2, "two")
+    leave_receipt(repository)
+    assert take() == ["first"]
+    make(repository, 1, "two")
+    assert take() == []
+    assert (repository / "results/a").read_text() == "one"
+
+
+def test_a_receipt_of_other_sources_waits(repository: Path) -> None:
+    make(repository, 1, "one")
+    leave_receipt(repository)
+    (repository / "src/code").write_text("new code")
+    assert take() == []
+    assert len(receipts.read_all("mine")) == 1
+    (repository / "src/code").write_text("code")
+    os.utime(repository / "src/code", (4e9, 4e9))
+    assert take() == ["first"], "time stamps say nothing"
+
+
+def test_a_receipt_of_other_outputs_goes(repository: Path) -> None:
+    make(repository, 1, "one")
+    leave_receipt(repository)
+    make(repository, 1, "another")
+    assert take() == []
+    assert receipts.read_all("mine") == []
+
+
+def test_a_stage_that_the_full_disk_cannot_hold_is_not_called_recorded(repository: Path) -> None:
+    make(repository, 1, "one" * 400_000)
+    leave_receipt(repository)
+    with largest_file(600_000), pytest.raises(UserError, match="first: no room in the DVC cache; free some space"):
+        take()
+    assert len(receipts.read_all("mine")) == 1
+    assert take() == ["first"]
+    with cache.opened() as held:
+        assert held.valid() == ["first"]
+
+
+def test_no_room_for_the_files_of_dvc_is_one_line(repository: Path) -> None:
+    make(repository, 1, "one" * 4000)
+    leave_receipt(repository)
+    with largest_file(2000), pytest.raises(UserError, match=r"free some space|is the disk full"):
+        take()
+    assert take() == ["first"]

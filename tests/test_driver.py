@@ -10,7 +10,9 @@ def test_calls_that_only_look(argument: str) -> None:
     assert LOOKS_ONLY.fullmatch(argument)
 
 
-@pytest.mark.parametrize("argument", ["--cores", "2", "-c2", "-j", "--until", "anneal", "--resources", "gpu=1", "-k"])
+@pytest.mark.parametrize(
+    "argument", ["--cores", "2", "-c2", "-j", "--until", "anneal", "--resources", "gpu=1", "-k", "-Rtune", "-Uanneal"]
+)
 def test_calls_that_run(argument: str) -> None:
     assert not LOOKS_ONLY.fullmatch(argument)
 

@@ -6,10 +6,12 @@ tests/test_cache.py holds them to what is needed here.
 
 import atexit
 import logging
+import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 from dvc.dependency import ParamsDependency
@@ -20,7 +22,7 @@ from dvc.repo import Repo, lock_repo
 from dvc.repo.reproduce import plan_repro
 from dvc.rwlock import _edit_rwlock, rwlock
 from dvc.stage import PipelineStage
-from dvc.stage.cache import RunCacheNotFoundError
+from dvc_data.hashfile.hash_info import HashInfo
 
 from scalinglab import dvc_files, files
 from scalinglab.errors import UserError
@@ -43,6 +45,8 @@ def opened() -> Iterator["Cache"]:
             yield Cache(repo)
     except DvcException as error:
         raise UserError(f"DVC: {error}; `dvc doctor` and `dvc status` tell more") from error
+    except (OSError, sqlite3.Error) as error:
+        raise UserError(f"DVC cannot read or write its files: {error}; is the disk full? then run again") from error
 
 
 class Cache:
@@ -50,9 +54,6 @@ class Cache:
 
     def __init__(self, repo: Repo) -> None:
         self._repo = repo
-        # Stages that a look into the run cache missed: DVC saves the new hashes into a stage in memory before it looks,
-        # after which the stage would call itself unchanged.
-        self._missed: set[str] = set()
         # Stages that a pass found, or made, up to date: asking DVC again costs as much as the first time.
         self._current: set[str] = set()
         # Whether a source differs from the hash that some stage recorded of it.
@@ -68,29 +69,29 @@ class Cache:
             if not self._changed(stage):
                 self._current.add(stage.addressing)
                 continue
-            try:
-                self._check_out(stage)
-            except (RunCacheNotFoundError, DvcException):
-                self._missed.add(stage.addressing)
-                continue
-            if not self._sound(stage):
-                self._missed.add(stage.addressing)
-                continue
-            stage.save(run_cache=False)
-            restored.append(stage)
-            self._current.add(stage.addressing)
+            if self._check_out(stage):
+                stage.save(run_cache=False)
+                restored.append(stage)
+                self._current.add(stage.addressing)
         self._dump(restored)
         return [stage.addressing for stage in restored]
 
-    def _check_out(self, stage: PipelineStage) -> None:
-        """Put the cached result for the stage's present inputs into the folder, over whatever stands there."""
-        try:
-            self._repo.stage_cache.restore(stage)
-        except ConfirmRemoveError:
-            # DVC does not replace files that its cache lacks; an output can always be made again.
-            for out in stage.outs:
-                out.remove()
-            self._repo.stage_cache.restore(stage)
+    def _check_out(self, stage: PipelineStage) -> bool:
+        """Put the cached result for the stage's present inputs into the folder; return whether there is a sound one.
+
+        It replaces whatever stands there: what could be wanted again has been remembered before.
+        """
+        for _ in range(2):
+            try:
+                with _put_back(stage):
+                    self._repo.stage_cache.restore(stage)
+                    return self._sound(stage)
+            except ConfirmRemoveError:  # DVC does not replace files that its cache lacks
+                for out in stage.outs:
+                    out.remove()
+            except DvcException:
+                return False
+        return False
 
     def _sound(self, stage: PipelineStage) -> bool:
         """Whether the files that were checked out are what was recorded; damaged ones go, from the cache as well.
@@ -138,17 +139,41 @@ class Cache:
                     damaged.append(out.def_path)
         return damaged
 
-    def record(self, names: set[str]) -> None:
-        """Store the outputs of finished stages and write them to dvc.lock, all in one go.
+    def record(self, names: Iterable[str]) -> set[str]:
+        """Store the outputs of finished stages and write them to dvc.lock, all in one go; return which could be stored.
 
         Without relinking: new links would get new time stamps, and Snakemake would take them for new results.
         """
-        finished = [stage for stage in self._stages if stage.addressing in names]
-        for stage in finished:
+        stored = []
+        for stage in (stage for stage in self._stages if stage.addressing in set(names)):
             stage.save()
             stage.commit(relink=False)
-        self._dump(finished)
-        self._current.update(names)
+            if stage.outs_cached():  # DVC says nothing where the disk is full
+                stored.append(stage)
+        self._dump(stored)
+        self._current |= {stage.addressing for stage in stored}
+        return {stage.addressing for stage in stored}
+
+    def keep(self, params_of: dict[str, dict[str, Any]]) -> set[str]:
+        """Put what stands in the folder into the run cache as results for other parameters than the present ones.
+
+        params_of: for each stage, its parameters by dotted key; its other inputs are those on disk. dvc.lock does not
+        learn of it. Returns the stages that could be stored.
+        """
+        stored = set()
+        for stage in (stage for stage in self._stages if stage.addressing in params_of):
+            values = params_of[stage.addressing]
+            with _put_back(stage):
+                stage.save(run_cache=False)
+                for dep in stage.deps:
+                    if isinstance(dep, ParamsDependency):
+                        chosen = {key: values[key] for key in dep.params}
+                        dep.hash_info = HashInfo(dep.PARAM_PARAMS, chosen)  # type: ignore[arg-type]
+                stage.commit(relink=False)
+                self._repo.stage_cache.save(stage)
+                if stage.outs_cached():
+                    stored.add(stage.addressing)
+        return stored
 
     def strays(self, known: dict[str, str], waiting: set[str]) -> set[str]:
         """Stages right behind those that are up to date, whose outputs neither dvc.lock nor Snakemake vouches for.
@@ -189,13 +214,9 @@ class Cache:
 
         Those whose files are no longer what was recorded are left alone.
         """
-        if not names:
-            return
-        # As dvc.lock has them: looking into the run cache put the present hashes into the stages that we hold.
-        with Repo(".") as fresh:
-            for stage in fresh.index.stages:
-                if stage.addressing in names and all(map(_stands, stage.outs)):
-                    fresh.stage_cache.save(stage)
+        for stage in self._stages:
+            if stage.addressing in names and all(dep.exists for dep in stage.deps) and all(map(_stands, stage.outs)):
+                self._repo.stage_cache.save(stage)
 
     def locked(self) -> dict[str, str]:
         """Digest of the entry in dvc.lock of each stage that has one: which run its outputs were last recorded of."""
@@ -210,8 +231,6 @@ class Cache:
         found: list[str] = []
         graph = self._repo.index.graph
         for stage in self._stages:
-            if stage.addressing in self._missed:
-                continue
             if not all(before.addressing in found for before in graph.successors(stage)):
                 continue
             if stage.addressing in self._current or not self._changed(stage):
@@ -238,6 +257,21 @@ class Cache:
             return
         with dvc_files.rewriting_lock_file():
             stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
+
+
+@contextmanager
+def _put_back(stage: PipelineStage) -> Iterator[None]:
+    """Afterwards the stage's inputs and outputs are again as dvc.lock has them.
+
+    DVC puts the present hashes into a stage before it looks into the run cache. Left there, the next look would take
+    dvc.lock's outputs, of other inputs, for those of the present ones.
+    """
+    before = [(part, part.hash_info, part.meta, part.obj) for part in (*stage.deps, *stage.outs)]
+    try:
+        yield
+    finally:
+        for part, hash_info, meta, obj in before:
+            part.hash_info, part.meta, part.obj = hash_info, meta, obj
 
 
 def _stands(out: Output) -> bool:

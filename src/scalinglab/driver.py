@@ -10,12 +10,12 @@ Snakemake and DVC each remember what is up to date. They are kept in step like t
   would take it for its own.
 """
 
+import functools
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from scalinglab.receipts import Receipt
 # Beside Snakemake's own memory, so that the two are deleted together: stage -> digest of its dvc.lock entry.
 KNOWN = Path(".snakemake/scalinglab.json")
 LOOKS_ONLY = re.compile(
-    r"-[a-zA-Z]*n[a-zA-Z]*|--dry-?run|--(detailed-)?summary|-D|-S|--(rule|file|d6)?dag.*|--rulegraph.*|--filegraph.*"
+    r"-[npqrFfk]*n[npqrFfk]*|--dry-?run|--(detailed-)?summary|-D|-S|--(rule|file|d6)?dag.*|--rulegraph.*|--filegraph.*"
     r"|--lint.*|--unlock|--list.*|-l|--cleanup-.*|--touch|-t|--report.*|--delete-.*|--print-.*|--archive|--generate-.*"
 )
 PLANS = "snakemake"  # who plans, and so would take strays for its own
@@ -46,24 +46,25 @@ def prepare(arguments: Sequence[str] = (), who: str = PLANS) -> None:
     os.environ[locks.DRIVER] = locks.identity()
     leftovers.of_killed_run()
     families = pipeline.load()
-    leftovers.of_removed_cells(families)
     stages = pipeline.stages_of(families)
     known = files.read_json(KNOWN) if KNOWN.exists() else {}
     with cache.opened() as held:
-        taken = take_receipts(held, stages)
+        # In this order: nothing is removed or replaced before all that it may be needed for again is stored.
+        take_receipts(held, stages)
+        held.remember({name for name, entry in held.locked().items() if known.get(name) != entry})
+        leftovers.of_removed_cells(families)
         restored = held.restore()
         valid, locked = set(held.valid()), held.locked()
-        news = {name for name in valid if known.get(name) != locked[name]}
         strays = held.strays(known, _waiting(stages)) if who == PLANS else set()
-        held.remember(news - set(restored) - set(taken) | strays)
         held.keep_writers_out()
     _note_origins(restored, "restored")
     if restored:
         print(f"restored {len(restored)} stages from the DVC cache", file=sys.stderr)
+    news = [stage for stage in stages if stage.name in valid and known.get(stage.name) != locked[stage.name]]
     leftovers.drop_outputs(stage for stage in stages if stage.name in strays)
-    leftovers.drop_checkpoints(stage for stage in stages if stage.name in valid)
-    if outs := [out for stage in stages if stage.name in news for out in stage.outs]:
-        _touch(outs)
+    leftovers.drop_checkpoints(stage for stage in news if stage.name not in restored)
+    if news:
+        _touch([out for stage in news for out in stage.outs])
     _remember(valid, locked)
 
 
@@ -76,7 +77,7 @@ def conclude() -> None:
     with cache.opened() as held:
         taken = take_receipts(held, stages)
         valid, locked = set(held.valid()), held.locked()
-    leftovers.drop_checkpoints(stage for stage in stages if stage.name in valid)
+    leftovers.drop_checkpoints(stage for stage in stages if stage.name in taken)
     _remember(valid, locked)
     if taken:
         print(f"recorded {len(taken)} stages in the DVC cache", file=sys.stderr)
@@ -99,50 +100,49 @@ def failures(logs: Path, since: float) -> list[str]:
 def take_receipts(held: cache.Cache, stages: list[Stage]) -> list[str]:
     """Record the stages whose receipts fit the present parameters and files; return their names.
 
-    A receipt that does not fit (parameters or sources were edited after its stage ran) waits with its outputs: both
-    tools call them stale now, and if the edit is undone, they are recorded after all.
+    Where only parameters were edited after a stage ran, its result goes into the run cache under those that it saw.
+    Where its sources were, it waits: both tools call the stage stale, and if the edit is undone before it runs again,
+    it is recorded after all. Raises UserError where the disk is full.
     """
     params = pipeline.read_params()
-    fitting: dict[str, Receipt] = {}
+    digest = functools.cache(files.sha256)  # a thousand cells share the shards that they read
+    of_now, of_then, receipt_of = set(), {}, {}
     for stage, receipt in _with_receipts(stages, params["study"]):
-        if not _outputs_stand(stage, receipt):
+        receipt_of[stage.name] = receipt
+        if not _all_stand(receipt.outs, stage.outs, digest):
             receipt.path.unlink()
-        elif _fits(stage, receipt, params):
-            fitting[stage.name] = receipt
-        elif receipt.outs is None:
-            receipts.write(replace(receipt, outs={out: files.sha256(Path(out)) for out in stage.outs}))
-    held.record(set(fitting))
-    _note_origins(list(fitting), "executed")
-    for receipt in fitting.values():
-        receipt.path.unlink()
-    return sorted(fitting)
+        elif _all_stand(receipt.inputs | receipt.sources, _inputs(stage), digest):
+            saw = _values(stage, receipt.params)
+            if saw == _values(stage, params):
+                of_now.add(stage.name)
+            elif saw:
+                of_then[stage.name] = saw
+    taken = held.record(of_now)
+    _note_origins(sorted(taken), "executed")
+    stored = taken | (held.keep(of_then) if of_then else set())
+    for name in stored:
+        receipt_of[name].path.unlink()
+    if left := sorted((of_now | of_then.keys()) - stored):
+        raise UserError(f"{', '.join(left)}: no room in the DVC cache; free some space, then run again")
+    return sorted(taken)
 
 
-def _outputs_stand(stage: Stage, receipt: Receipt) -> bool:
-    """Whether the files on disk are still those that the receipt's run wrote."""
-    outs = [Path(out) for out in stage.outs]
-    if not all(out.exists() and out.stat().st_mtime >= receipt.started - 1 for out in outs):
-        return False
-    return receipt.outs is None or all(receipt.outs[out] == files.sha256(Path(out)) for out in stage.outs)
+def _all_stand(recorded: dict[str, str], wanted: Iterable[str], digest: Callable[[Path], str]) -> bool:
+    """Whether files are on disk with the contents that a receipt tells of."""
+    return all(Path(path).exists() and recorded.get(path) == digest(Path(path)) for path in wanted)
 
 
-def _fits(stage: Stage, receipt: Receipt, params: dict[str, Any]) -> bool:
-    """Whether the run saw the present parameters, sources and inputs."""
+def _inputs(stage: Stage) -> list[str]:
+    """Every file that a stage depends on, but params.yaml."""
+    return [path.as_posix() for dep in stage.deps for path in pipeline.files_of(dep)]
+
+
+def _values(stage: Stage, params: dict[str, Any]) -> dict[str, Any] | None:
+    """The stage's parameters; None where an older params.yaml did not have them all."""
     try:
-        if pipeline.param_values(stage, params) != pipeline.param_values(stage, receipt.params):
-            return False
+        return pipeline.param_values(stage, params)
     except UserError:
-        return False
-    return all(_unchanged(path, receipt) for dep in stage.deps for path in pipeline.files_of(dep))
-
-
-def _unchanged(path: Path, receipt: Receipt) -> bool:
-    """Whether an input is what it was when the run began: sources by content, results by time."""
-    if not path.exists():
-        return False
-    if path.parts[0] == "src":
-        return receipt.sources.get(path.as_posix()) == files.sha256(path)
-    return path.stat().st_mtime <= receipt.started
+        return None
 
 
 def _note_origins(names: list[str], origin: str) -> None:

@@ -1,13 +1,13 @@
 """Receipts: a stage that ran to its end under Snakemake says so, with the parameters and sources it saw.
 
-Files on disk do not tell whether they belong to the present parameters; a receipt does. Only stages with a fitting
-receipt are recorded in the DVC cache (driver.py), so nothing stale or half-made is ever blessed. Under `dvc repro`
-DVC records by itself and no receipt is written.
+Files on disk do not tell whether they belong to the present parameters and inputs; a receipt does. Only stages with a
+fitting receipt are recorded in the DVC cache (driver.py), so nothing stale or half-made is ever blessed. Under
+`dvc repro` DVC records by itself and no receipt is written.
 """
 
+import dataclasses
 import os
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,17 +22,18 @@ FOLDER = Path(".scratch/receipts")
 
 @dataclass(frozen=True)
 class Receipt:
-    """What one finished run of a stage saw: its options, params.yaml, the SHA-256 of our sources, and when it began.
+    """What one finished run of a stage saw and wrote: its options, params.yaml, and the SHA-256 of files.
 
-    outs: SHA-256 of its outputs, filled in when the receipt has to wait (driver.take_receipts).
+    sources: all our code. inputs: results of other stages. outs: its own. By content, since time stamps move when files
+    are touched, copied or restored, and when a clock is set.
     """
 
     stage: str
     options: dict[str, str]
     params: dict[str, Any]
     sources: dict[str, str]
-    started: float
-    outs: dict[str, str] | None = None
+    inputs: dict[str, str]
+    outs: dict[str, str]
 
     @property
     def path(self) -> Path:
@@ -51,32 +52,42 @@ def written(stage: str, options: dict[str, str]) -> Iterator[dict[str, Any]]:
     locks.run_as_job(of_snakemake)
     if of_snakemake or of_dvc:
         locks.end_with_starter()
-    started = time.time()
     params = pipeline.read_params()
-    _check_plan(stage, options, params)
-    sources = {path.as_posix(): files.sha256(path) for path in pipeline.files_of("src/scalinglab")}
+    declared = pipeline.find(pipeline.load(), stage, options)
+    _check_plan(stage, declared, params)
+    sources = digests(pipeline.files_of("src/scalinglab"))
+    inputs = digests(input_files(declared)) if declared else {}
     yield params
     changed = sorted(name for name, now in pipeline.own_sources().items() if sources.get(name, now) != now)
     if changed:
         raise UserError(f"{', '.join(changed)} changed while stage {stage} ran; run it again")
-    if not of_dvc:
-        write(Receipt(stage, options, params, sources, started))
+    if declared and not of_dvc:
+        outs = digests(map(Path, declared.outs))
+        receipt = Receipt(stage, options, params, sources, inputs, outs)
+        files.write_json(receipt.path, asdict(receipt))
 
 
-def _check_plan(stage: str, options: dict[str, str], params: dict[str, Any]) -> None:
+def input_files(stage: pipeline.Stage) -> list[Path]:
+    """The results that a stage reads."""
+    return [path for dep in filter(pipeline.is_result, stage.deps) for path in pipeline.files_of(dep)]
+
+
+def digests(paths: Iterable[Path]) -> dict[str, str]:
+    """SHA-256 of files by their path; missing ones are left out."""
+    return {path.as_posix(): files.sha256(path) for path in paths if path.exists()}
+
+
+def _check_plan(stage: str, declared: pipeline.Stage | None, params: dict[str, Any]) -> None:
     planned = os.environ.get(PLAN)
-    found = pipeline.find(pipeline.load(), stage, options) if planned else None
-    if planned and (found is None or pipeline.plan_of(found, params) != planned):
+    if planned and (declared is None or pipeline.plan_of(declared, params) != planned):
         raise UserError(
             f"params.yaml or the code of stage {stage} changed after snakemake had planned its run; run snakemake again"
         )
 
 
-def write(receipt: Receipt) -> None:
-    files.write_json(receipt.path, asdict(receipt))
-
-
 def read_all(study: str) -> list[Receipt]:
     """Every receipt of a study that is not yet taken."""
-    held = [Receipt(**files.read_json(path)) for path in sorted(FOLDER.glob(f"{study}-*.json"))]
-    return [receipt for receipt in held if receipt.params["study"] == study]
+    fields = {field.name for field in dataclasses.fields(Receipt)}
+    held = [files.read_json(path) for path in sorted(FOLDER.glob(f"{study}-*.json"))]
+    # One that an older version wrote tells too little: its stage runs again.
+    return [Receipt(**values) for values in held if values.keys() == fields and values["params"]["study"] == study]

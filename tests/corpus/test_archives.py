@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from scalinglab.config import Source
 from scalinglab.corpus import archives, sources
+from scalinglab.corpus.documents import read_documents, write_documents
 from scalinglab.errors import UserError
 
 FILES = {"a.py": b"a = 1\n", "deep/er/b.py": b"b = 2\n", "notes.txt": b"not asked for\n"}
@@ -189,3 +190,21 @@ def test_a_source_may_be_an_archive(tmp_path: Path) -> None:
     digest = hashlib.sha256(data).hexdigest()
     source = Source("code", "url", url="https://example.org/code.zip", sha256=digest, mirror=str(tmp_path))
     assert [(d.path, d.text.encode()) for d in sources.read_source(source)] == list(WANTED.items())
+
+
+@pytest.mark.parametrize("name", ["caf\udce9.py", "a/\udcff\udcfe.py"])
+def test_names_that_are_not_utf8_are_shown_as_their_bytes(name: str, tmp_path: Path) -> None:
+    """Python holds such bytes as lone surrogates, which no file of text can."""
+    data = tarred({name: b"x = 1\n"})
+    (tmp_path / "code.tar").write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    archive = Source("code", "url", url="https://example.org/code.tar", sha256=digest, mirror=str(tmp_path))
+    folder = tmp_path / "folder"
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).write_text("x = 1\n")
+    pin = sources.folder_digest(folder, ("**/*.py",))
+    for source in (archive, Source("code", "local", path=str(folder), sha256=pin)):
+        (document,) = sources.read_source(source)
+        assert document.path == name.encode("utf-8", "backslashreplace").decode()
+        write_documents(tmp_path / "documents.parquet", [document])
+        assert list(read_documents(tmp_path / "documents.parquet")) == [document]

@@ -24,7 +24,8 @@ DIGEST = hashlib.sha256(BODY).hexdigest()
 
 class Server(http.server.BaseHTTPRequestHandler):
     """/file: the body, ranges honoured. /cut: the first answer breaks off. /always: every answer does. /redirect: to
-    plain http. /moved: to /file. /deaf: ranges are ignored. /endless: no length, and no end. /busy: 503, twice."""
+    plain http. /moved: to /file. /deaf: ranges are ignored. /endless: no length, and no end. /busy: 503, twice.
+    /packed: cut as well, and labelled as compressed, as archives often are."""
 
     cuts = 0
     asked: list[str]
@@ -55,8 +56,12 @@ class Server(http.server.BaseHTTPRequestHandler):
         start = int(self.headers["Range"].split("=")[1].rstrip("-")) if "Range" in self.headers else 0
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(BODY) - start))
+        if self.path.startswith("/packed"):
+            self.send_header("Content-Encoding", "gzip")
         self.end_headers()
-        cut = (self.path.startswith(("/cut", "/deaf")) and type(self).cuts == 0) or self.path.startswith("/always")
+        cut = (self.path.startswith(("/cut", "/deaf", "/packed")) and type(self).cuts == 0) or self.path.startswith(
+            "/always"
+        )
         type(self).cuts += cut
         self.wfile.write(BODY[start : start + 100_000] if cut else BODY[start:])
 
@@ -115,6 +120,13 @@ def test_resumes_after_a_cut(server: str, tmp_path: Path) -> None:
 def test_a_server_that_ignores_ranges_is_read_from_the_beginning(server: str, tmp_path: Path) -> None:
     path = fetch.fetch(f"{server}/deaf", DIGEST, 10**6, cache=tmp_path / "cache")
     assert path.read_bytes() == BODY
+
+
+def test_what_comes_is_kept_as_it_is(server: str, tmp_path: Path) -> None:
+    """Unpacked on the way, it would have another checksum, and the rest of a cut one could not be asked for."""
+    path = fetch.fetch(f"{server}/packed", DIGEST, 10**6, cache=tmp_path / "cache")
+    assert path.read_bytes() == BODY
+    assert Server.asked[1] == "/packed bytes=100000-"
 
 
 def test_waits_longer_before_each_try(server: str, tmp_path: Path) -> None:

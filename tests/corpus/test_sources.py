@@ -72,6 +72,16 @@ def test_hf_streams_up_to_the_cap(tmp_path: Path) -> None:
         list(read_source(Source("hub", "hf", dataset=str(tmp_path / "none"), revision="main")))
 
 
+def test_a_hub_data_set_that_breaks_off_is_one_line(tmp_path: Path) -> None:
+    for i in range(2):
+        pd.DataFrame({"text": ["one", "two"]}).to_parquet(tmp_path / f"train-0000{i}-of-00002.parquet")
+    (tmp_path / "train-00001-of-00002.parquet").write_bytes(b"PAR1, and then nothing")
+    rows = read_source(Source("hub", "hf", dataset=str(tmp_path)))
+    assert [next(rows).text, next(rows).text] == ["one", "two"]
+    with pytest.raises(UserError, match="source hub: cannot load"):
+        next(rows)
+
+
 @pytest.mark.skipif(not MIRROR.exists(), reason="no local mirror on this machine")
 def test_url_takes_the_mirror_first() -> None:
     digest = hashlib.sha256((MIRROR / "wikitext-2-test.txt").read_bytes()).hexdigest()

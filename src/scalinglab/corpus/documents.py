@@ -57,7 +57,8 @@ def read_documents(path: Path, split: str | None = None) -> Iterator[Document]:
         raise UserError(f"{path} is missing; run `snakemake --cores 2 {path}`")
     whole = _Sum()
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as table:
+        # pre_buffer, the default, would keep all that was read until the end.
+        with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as table:
             written = (table.metadata.metadata or {}).get(CONTENTS.encode(), b"").decode()
             for batch in table.iter_batches(batch_size=256):
                 for row in batch.to_pylist():

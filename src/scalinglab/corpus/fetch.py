@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from scalinglab.errors import UserError
 from scalinglab.files import NOT_WRITABLE, sha256
@@ -52,8 +53,8 @@ def _complete(url: str, partial: Path, digest: str, max_bytes: int) -> bool:
             break
         except requests.exceptions.InvalidSchema as error:
             raise UserError(f"{url}: redirects to what is not https ({error}); refused") from None
-        except (requests.RequestException, OSError) as error:
-            if error.errno in NOT_WRITABLE:
+        except (requests.RequestException, HTTPError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
                 raise UserError(f"cannot write {partial}: {error.strerror}; free some space, then run again") from error
             if attempt == ATTEMPTS - 1:
                 raise UserError(f"{url}: cannot be fetched after {ATTEMPTS} tries: {error}") from error
@@ -71,7 +72,8 @@ def _checked(path: Path, digest: str, url: str) -> Path:
 def _stream(url: str, partial: Path, max_bytes: int) -> None:
     """Append what is missing of `url` to `partial`; a server that ignores the range starts it anew."""
     have = partial.stat().st_size if partial.exists() else 0
-    headers = {"Range": f"bytes={have}-"} if have else {}
+    # As it is, never compressed on the way: sizes, ranges and the checksum are those of the file.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     session = requests.Session()
     session.adapters.pop("http://")  # a redirect there fails before a byte is sent
     with session, session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
@@ -82,7 +84,7 @@ def _stream(url: str, partial: Path, max_bytes: int) -> None:
         size = have if resumed else 0
         expected = size + int(response.headers.get("Content-Length", 0))
         with open(partial, "ab" if resumed else "wb") as stream:
-            for chunk in response.iter_content(CHUNK):
+            for chunk in response.raw.stream(CHUNK, decode_content=False):
                 size += len(chunk)
                 if size > max_bytes:
                     partial.unlink()

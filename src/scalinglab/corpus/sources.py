@@ -8,8 +8,9 @@
 
 import hashlib
 import importlib.metadata
-from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePath, PurePosixPath
+from typing import Any
 from urllib.parse import urlparse
 
 from scalinglab.config import Source
@@ -39,6 +40,11 @@ def matching(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
     return sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
 
 
+def plain_name(path: PurePath) -> str:
+    """A file's name as text that can be stored: bytes in it that are not UTF-8 are shown as `\\udc..`."""
+    return path.as_posix().encode("utf-8", "backslashreplace").decode()
+
+
 def read_bytes(path: Path) -> bytes:
     """The bytes of a file. Raises UserError where it cannot be read."""
     try:
@@ -51,7 +57,7 @@ def folder_digest(folder: Path, patterns: tuple[str, ...]) -> str:
     """One SHA-256 over names and contents of the matching files."""
     whole = hashlib.sha256()
     for path in matching(folder, patterns):
-        whole.update(f"{path.relative_to(folder).as_posix()}\0".encode())
+        whole.update(f"{plain_name(path.relative_to(folder))}\0".encode())
         whole.update(hashlib.sha256(read_bytes(path)).digest())
     return whole.hexdigest()
 
@@ -59,7 +65,7 @@ def folder_digest(folder: Path, patterns: tuple[str, ...]) -> str:
 def read_folder(folder: Path, source: Source, prefix: str = "") -> Iterator[Document]:
     """Files below `folder` that match the source's patterns, in sorted order."""
     for path in matching(folder, source.patterns):
-        name = prefix + path.relative_to(folder).as_posix()
+        name = prefix + plain_name(path.relative_to(folder))
         text = decode(read_bytes(path), f"source {source.name}: {name}", source.encoding_errors)
         if text is not None:
             yield Document(source.name, name, text)
@@ -109,7 +115,7 @@ def from_url(source: Source) -> Iterator[Document]:
         files = read_archive(path, name, source.patterns, source.max_bytes)
     else:
         files = iter([(name, read_bytes(path))])
-    for inside, contents in files:
+    for inside, contents in ((plain_name(PurePosixPath(inside)), contents) for inside, contents in files):
         text = decode(contents, f"source {source.name}: {inside}", source.encoding_errors)
         if text is not None:
             yield Document(source.name, inside, text)
@@ -127,18 +133,8 @@ def from_hf(source: Source) -> Iterator[Document]:
         raise UserError(f"source {source.name}: kind hf needs dataset:, such as roneneldan/TinyStories")
     if not source.revision and not Path(source.dataset).is_dir():
         raise UserError(f"source {source.name}: kind hf needs revision:, the commit of the data set on the hub")
-    try:
-        rows = datasets.load_dataset(
-            source.dataset,
-            source.subset or None,
-            split=source.split,
-            revision=source.revision or None,
-            streaming=True,
-        )
-    except Exception as error:  # the hub client raises many types; all mean that the data cannot be had
-        raise UserError(f"source {source.name}: cannot load {source.dataset!r}: {error}") from error
     size = 0
-    for i, row in enumerate(rows):
+    for i, row in enumerate(_hub_rows(source, datasets.load_dataset)):
         if source.field not in row:
             raise UserError(f"source {source.name}: no field {source.field!r}; its fields are {sorted(row)}")
         text = str(row[source.field])
@@ -146,6 +142,15 @@ def from_hf(source: Source) -> Iterator[Document]:
         if size > source.max_bytes:
             return
         yield Document(source.name, f"{source.dataset}/{source.split}/{i}", text)
+
+
+def _hub_rows(source: Source, load_dataset: Callable[..., Iterable[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    """Rows of a hub data set, streamed. The hub's client raises many types; all mean that the data cannot be had."""
+    subset, revision = source.subset or None, source.revision or None
+    try:
+        yield from load_dataset(source.dataset, subset, split=source.split, revision=revision, streaming=True)
+    except Exception as error:
+        raise UserError(f"source {source.name}: cannot load {source.dataset!r}: {error}") from error
 
 
 SOURCES: dict[str, Callable[[Source], Iterator[Document]]] = {
