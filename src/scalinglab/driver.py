@@ -6,6 +6,7 @@ Snakemake and DVC each remember what is up to date. They are kept in step like t
   `--touch`, which renews its memory of exactly those files;
 * what a removed cell left behind is removed, where it would hide that all else is as it was;
 * a run that was killed left its lock and half-written files: both go, once it is certain that nobody runs here;
+* MLflow gets what a killed run did not bring there, and what is restored, even where no job is left to run;
 * what nobody vouches for (made by `dvc repro` for other parameters, or left by a killed one) is removed: Snakemake
   would take it for its own.
 """
@@ -21,6 +22,7 @@ from typing import Any
 
 from scalinglab import cache, files, leftovers, locks, pipeline, receipts
 from scalinglab.errors import UserError
+from scalinglab.paths import SYNC_DUE
 from scalinglab.pipeline import Stage
 from scalinglab.receipts import Receipt
 
@@ -64,8 +66,12 @@ def prepare(arguments: Sequence[str] = (), who: str = PLANS) -> None:
     leftovers.drop_outputs(stage for stage in stages if stage.name in strays)
     leftovers.drop_checkpoints(stage for stage in news if stage.name not in restored)
     if news:
+        files.write_text(SYNC_DUE, "")
         _touch([out for stage in news for out in stage.outs])
     _remember(valid, locked)
+    if SYNC_DUE.exists() and who == PLANS:  # now: where nothing is to be done, Snakemake starts nothing
+        print("bringing MLflow up to date", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "scalinglab", "sync"], check=False, stdout=subprocess.DEVNULL)
 
 
 def conclude() -> None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+SYNC_DUE = Path(".scratch/sync-due")  # stands while MLflow may lack what results/ holds
+
 
 @dataclass(frozen=True)
 class Paths:

@@ -90,6 +90,16 @@ def test_mlflow_has_the_cells_and_syncing_again_adds_nothing(repository: Reposit
     assert snapshot() == first
 
 
+def test_what_a_killed_run_did_not_bring_to_mlflow_the_next_one_does(repository: Repository) -> None:
+    """Though no job is left to run, as after a kill in the last sync."""
+    store = kills.store(repository)
+    (repository.root / "mlflow.db").unlink()
+    (repository.root / ".scratch/sync-due").touch()
+    assert NOTHING in repository.snakemake()
+    assert kills.store(repository) == store
+    assert "MLflow" not in repository.snakemake(), "once is enough"
+
+
 def test_dvc_shows_metrics_and_plots(repository: Repository) -> None:
     shown = repository.call("dvc", "metrics", "show")
     assert "best_val/bpb" in shown

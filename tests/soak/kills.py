@@ -88,15 +88,19 @@ def check(repository: Repository, expected: Repository) -> None:
     """One more `snakemake` ends the study, with the results, the records and the store of a run never killed."""
     repository.snakemake()
     ours, theirs = repository.results(), expected.results()
-    assert ours.keys() == theirs.keys()
-    assert [name for name in ours if ours[name] != theirs[name]] == []
-    assert NOTHING in repository.snakemake()
-    assert UP_TO_DATE in repository.call("dvc", "status")
-    assert "every recorded result is what was written" in repository.call("scalinglab", "verify")
-    assert store(repository) == store(expected)
+    differing = [name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)]
+    assert differing == [], f"other results: {differing}"
+    again = repository.snakemake()
+    assert NOTHING in again, again
+    status = repository.call("dvc", "status")
+    assert UP_TO_DATE in status, status
+    verified = repository.call("scalinglab", "verify")
+    assert "every recorded result is what was written" in verified, verified
+    stored, wanted = store(repository), store(expected)
+    assert stored == wanted, f"MLflow has {sorted(stored)}, not all of {sorted(wanted)} or other numbers"
     left = [path for path in repository.root.rglob(".*.tmp") if ".dvc" not in path.parts]
     left += [*(repository.root / ".scratch").rglob("*.safetensors"), *(repository.root / ".scratch/receipts").glob("*")]
-    assert left == [], "half files, checkpoints and receipts are gone"
+    assert left == [], f"half files, checkpoints or receipts are left: {left}"
 
 
 def end_stragglers(repository: Repository) -> None:

@@ -5,6 +5,9 @@ import sys
 import time
 from pathlib import Path
 
+from scalinglab.files import write_text
+from scalinglab.paths import SYNC_DUE
+
 PRIORITY = {
     "tune": 50,
     "rates": 50,
@@ -28,6 +31,7 @@ def start_watching():
     global watcher
     if driver.NESTED in os.environ:
         return
+    write_text(SYNC_DUE, "")
     command = [sys.executable, "-m", "scalinglab", "sync", "--watch", "20"]
     watcher = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
 

@@ -8,6 +8,7 @@ import threading
 import time
 
 from scalinglab import pipeline, tracking
+from scalinglab.paths import SYNC_DUE
 from scalinglab.progress import Progress
 
 
@@ -15,6 +16,7 @@ def run(arguments: argparse.Namespace) -> None:
     params = pipeline.read_params()
     if not arguments.watch:
         changed = tracking.sync(params)
+        SYNC_DUE.unlink(missing_ok=True)
         print(f"{changed} runs brought up to date in {tracking.STORE}")
         return
     done = threading.Event()
@@ -22,18 +24,22 @@ def run(arguments: argparse.Namespace) -> None:
         signal.signal(signum, lambda *_: done.set())
     parent = os.getppid()
     progress = Progress(params, started=time.time())
-    # Once more after the last job, and never longer than the Snakemake process that started it.
+    # Once more after the last job, and never longer than the Snakemake process that started it. If that is killed
+    # before, the next one sees that a sync is due, whether or not it has a job to run.
     while os.getppid() == parent and not done.wait(arguments.watch):
         _once(params)
         print(progress.line(), file=sys.stderr, flush=True)
     if os.getppid() == parent:
-        _once(params)
+        if _once(params):
+            SYNC_DUE.unlink(missing_ok=True)
         print(progress.line(), file=sys.stderr, flush=True)
 
 
-def _once(params: dict) -> None:
-    """A sync that must not end the watcher: the index can be rebuilt at any time."""
+def _once(params: dict) -> bool:
+    """A sync that must not end the watcher: the index can be rebuilt at any time. Returns whether it went well."""
     try:
         tracking.sync(params)
+        return True
     except Exception as error:
         print(f"MLflow sync failed ({error}); run `scalinglab sync` later", file=sys.stderr)
+        return False
