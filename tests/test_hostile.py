@@ -63,7 +63,7 @@ def test_no_name_of_the_config_reaches_the_shell_as_more_than_a_word(key: str, t
         return
     declared = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     for family, spec in declared.items():
-        for stage in pipeline._family(family, spec, params).stages:
+        for stage in pipeline._family(Path(), family, spec, params).stages:
             assert shlex.split(stage.cmd) == stage.cmd.split()
             assert re.fullmatch(r"[\w ./=@-]+", stage.cmd)
             assert all(re.fullmatch(r"[\w./@-]+", out) and ".." not in out for out in stage.outs)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.dependency import ParamsDependency
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
 
@@ -17,7 +18,8 @@ from tests.conftest import ROOT
 
 # What every stage imports, and what shows or records a run without deciding its result.
 BORDER = {
-    f"scalinglab.{name}" for name in ("config", "errors", "paths", "pipeline", "provenance", "reporter", "__init__")
+    f"scalinglab.{name}"
+    for name in ("config", "errors", "paths", "pipeline", "messages", "provenance", "reporter", "__init__")
 }
 
 
@@ -26,6 +28,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with dvc.yaml and a params.yaml that has every optional branch."""
     folder = tmp_path_factory.mktemp("declared")
     shutil.copy(ROOT / "dvc.yaml", folder)
+    shutil.copytree(ROOT / "studies", folder / "studies")
     params = yaml.safe_load((ROOT / "presets/laptop.yaml").read_text())
     params["ladder"]["seeds"] = [0, 1]
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
@@ -37,17 +40,20 @@ def families(root: Path) -> dict[str, pipeline.Family]:
     return pipeline.load(root)
 
 
-def test_agrees_with_dvc_on_every_stage(root: Path, families: dict[str, pipeline.Family]) -> None:
+def test_agrees_with_dvc_on_every_stage(
+    root: Path, families: dict[str, pipeline.Family], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root)  # DVC addresses stages from here
     with Repo.init(str(root), no_scm=True) as repo:
-        theirs = {stage.name: stage for stage in repo.index.stages if isinstance(stage, PipelineStage)}
+        theirs = {stage.addressing: stage for stage in repo.index.stages if isinstance(stage, PipelineStage)}
     ours = {stage.name: stage for stage in pipeline.stages_of(families)}
     assert set(ours) == set(theirs)
     for name, stage in ours.items():
         assert stage.cmd == theirs[name].cmd
         assert sorted(stage.outs) == sorted(out.def_path for out in theirs[name].outs)
-        files = [dep.def_path for dep in theirs[name].deps if dep.def_path != "params.yaml"]
+        files = [dep.def_path for dep in theirs[name].deps if not isinstance(dep, ParamsDependency)]
         assert sorted(stage.deps) == sorted(files)
-        params = [key for dep in theirs[name].deps if dep.def_path == "params.yaml" for key in dep.params]
+        params = [key for dep in theirs[name].deps if isinstance(dep, ParamsDependency) for key in dep.params]
         assert sorted(stage.params) == sorted(params)
 
 
@@ -87,7 +93,7 @@ def test_every_import_of_a_stage_is_among_its_dependencies(families: dict[str, p
     for family in families.values():
         stage = family.stages[0]
         code = {p.resolve() for dep in stage.deps if dep.startswith("src/") for p in pipeline.files_of(str(ROOT / dep))}
-        needed = imported(ROOT / f"src/scalinglab/stages/{family.name}.py")
+        needed = imported(ROOT / f"src/scalinglab/stages/{family.stages[0].command}.py")
         needed.discard(ROOT / "src/scalinglab/stages/__init__.py")
         missing = {p.relative_to(ROOT).as_posix() for p in needed if p.resolve() not in code}
         assert not missing, f"{family.name}: dvc.yaml lacks {sorted(missing)}"
@@ -97,7 +103,7 @@ def test_every_section_a_stage_reads_is_among_its_params(families: dict[str, pip
     """Sections of the study that the stage's module names must be declared; execution decides nothing."""
     sections = set(config.Study.__dataclass_fields__) - {"execution"}
     for family in families.values():
-        source = ROOT / f"src/scalinglab/stages/{family.name}.py"
+        source = ROOT / f"src/scalinglab/stages/{family.stages[0].command}.py"
         read = {
             node.attr
             for node in ast.walk(ast.parse(source.read_text()))

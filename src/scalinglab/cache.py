@@ -8,7 +8,7 @@ import atexit
 import logging
 import sqlite3
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,18 +31,19 @@ SOURCES = "src/"  # what no stage writes, so that one look is enough
 
 
 @contextmanager
-def opened() -> Iterator["Cache"]:
+def opened(names: Collection[str] | None = None) -> Iterator["Cache"]:
     """The repository's cache, locked until the end of the block; waits while another process holds the lock.
 
-    Raises UserError outside a DVC repository, and where DVC cannot read or write its files.
+    names: of the stages that it is about, with all that they depend on; by default every stage. Raises UserError
+    outside a DVC repository, and where DVC cannot read or write its files.
     """
     dvc_files.drop_broken_rwlock()
     logging.getLogger("dvc").setLevel(logging.ERROR)
     logging.getLogger("dvc_data").setLevel(logging.ERROR)
     try:
         with Repo(".", _wait_for_lock=True) as repo, lock_repo(repo):
-            dvc_files.check_lock_file(repo)
-            yield Cache(repo)
+            dvc_files.check_lock_files(repo)
+            yield Cache(repo, names)
     except DvcException as error:
         raise UserError(f"DVC: {error}; `dvc doctor` and `dvc status` tell more") from error
     except (OSError, sqlite3.Error) as error:
@@ -52,13 +53,14 @@ def opened() -> Iterator["Cache"]:
 class Cache:
     """Stages are named as DVC names them, `anneal@d64-1M`."""
 
-    def __init__(self, repo: Repo) -> None:
+    def __init__(self, repo: Repo, names: Collection[str] | None = None) -> None:
         self._repo = repo
         # Stages that a pass found, or made, up to date: asking DVC again costs as much as the first time.
         self._current: set[str] = set()
         # Whether a source differs from the hash that some stage recorded of it.
         self._differing: dict[tuple[str, str], bool] = {}
-        self._stages = [stage for stage in plan_repro(repo.index.graph) if isinstance(stage, PipelineStage)]
+        every = [stage for stage in plan_repro(repo.index.graph) if isinstance(stage, PipelineStage)]
+        self._stages = [stage for stage in every if names is None or stage.addressing in names]
 
     def restore(self) -> list[str]:
         """Check out, upstream first, every changed stage whose result for the present inputs is cached."""
@@ -220,11 +222,12 @@ class Cache:
 
     def locked(self) -> dict[str, str]:
         """Digest of the entry in dvc.lock of each stage that has one: which run its outputs were last recorded of."""
-        lock = Path("dvc.lock")
-        if not lock.exists():
-            return {}
-        stages = yaml.load(lock.read_text(encoding="utf-8"), yaml.CSafeLoader).get("stages", {})
-        return {name: files.digest(entry) for name, entry in stages.items()}
+        found: dict[str, str] = {}
+        for lock in filter(Path.exists, dvc_files.LOCK_FILES):
+            prefix = "" if lock.parent == Path() else f"{lock.with_suffix('.yaml')}:"
+            stages = yaml.load(lock.read_text(encoding="utf-8"), yaml.CSafeLoader).get("stages", {})
+            found |= {prefix + name: files.digest(entry) for name, entry in stages.items()}
+        return found
 
     def valid(self) -> list[str]:
         """Every stage that is up to date, all stages before it included."""
@@ -253,10 +256,10 @@ class Cache:
         return self._differing[key]
 
     def _dump(self, stages: list[PipelineStage]) -> None:
-        if not stages:
-            return
-        with dvc_files.rewriting_lock_file():
-            stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
+        for lock in dvc_files.LOCK_FILES:
+            if here := [stage for stage in stages if Path(stage.path_in_repo).with_suffix(".lock") == lock]:
+                with dvc_files.rewriting(lock):
+                    here[0].dvcfile.dump_stages(here, update_pipeline=False)
 
 
 @contextmanager

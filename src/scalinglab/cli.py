@@ -15,6 +15,7 @@ STAGES = (
     "download", "clean", "tokenizer", "encode", "tune", "rates", "init", "trunk", "anneal", "evaluate", "forecast",
     "shots", "table", "recipe", "ladder", "laws", "multiverse", "emergence", "figures", "report",
 )  # fmt: skip
+THEORY_STAGES = ("variant", "verdict")  # of the controlled studies: declared in studies/dvc.yaml
 OPTIONS = {
     "tune": ("size",),
     "init": ("size",),
@@ -25,6 +26,8 @@ OPTIONS = {
     "recipe": ("seed", "recipe", "size"),
     "ladder": ("seed",),
     "figures": ("figure",),
+    "variant": ("theory", "variant"),
+    "verdict": ("theory",),
 }
 TOOLS = {
     "use": "make a preset the current study: shows what changes and what it costs",
@@ -38,6 +41,7 @@ TOOLS = {
     "harness": "score a cell's skills with lm-evaluation-harness, beside our own scorer",
     "restore": "bring back from the DVC cache what it holds of the current study",
     "commit": "record finished stages in the DVC cache",
+    "theory": "the controlled studies; with a name and --quick, a small form of one in a few minutes",
     "verify": "read every recorded result again, here and in the DVC cache, and remove damaged ones",
 }
 
@@ -46,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; a user's mistake is one line on stderr and exit status 2."""
     arguments = _parser().parse_args(argv)
     try:
-        if arguments.command in STAGES:
+        if arguments.command in (*STAGES, *THEORY_STAGES):
             _run_stage(arguments)
         else:
             tool = importlib.import_module(f"scalinglab.tools.{arguments.command}")
@@ -61,13 +65,16 @@ def _run_stage(arguments: argparse.Namespace) -> None:
     options = {name: getattr(arguments, name) for name in OPTIONS.get(arguments.command, ())}
     with receipts.written(arguments.command, options) as params:
         stage = importlib.import_module(f"scalinglab.stages.{arguments.command}")
-        stage.run(config.parse(params), **options)
+        if arguments.command in THEORY_STAGES:
+            stage.run(params, **options)
+        else:
+            stage.run(config.parse({name: value for name, value in params.items() if name != "theory"}), **options)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scalinglab", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in STAGES:
+    for name in (*STAGES, *THEORY_STAGES):
         stage = commands.add_parser(name, help=f"stage {name}, as dvc.yaml runs it")
         for option in OPTIONS.get(name, ()):
             stage.add_argument(f"--{option}", required=True)
@@ -95,6 +102,10 @@ def _add_tool_options(tool: argparse.ArgumentParser, name: str) -> None:
         tool.add_argument("--k", type=int, action="append", help="examples in the context; default: all of shots.ks")
         tool.add_argument("--documents", type=int, default=128, help="held-out documents a task")
         tool.add_argument("--folder", help="where the task files go; default: .scratch/<study>/harness")
+    if name == "theory":
+        tool.add_argument("name", nargs="?", help="of a study in studies/; all are listed where not given")
+        tool.add_argument("--quick", action="store_true", help="fewer tokens and seeds, the study's own rate")
+        tool.add_argument("--cores", type=int, default=2, help="variants at once; default: 2")
     if name == "compare":
         tool.add_argument("--against", default="HEAD", help="git revision that holds the published results")
 

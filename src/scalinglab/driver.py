@@ -23,7 +23,7 @@ from typing import Any
 from scalinglab import cache, files, leftovers, locks, pipeline, receipts
 from scalinglab.errors import UserError
 from scalinglab.paths import SYNC_DUE
-from scalinglab.pipeline import Stage
+from scalinglab.pipeline import Family, Stage
 from scalinglab.receipts import Receipt
 
 # Beside Snakemake's own memory, so that the two are deleted together: stage -> digest of its dvc.lock entry.
@@ -36,21 +36,22 @@ PLANS = "snakemake"  # who plans, and so would take strays for its own
 NESTED = "SCALINGLAB_NESTED"  # set for Snakemake processes that the driver itself starts
 
 
-def prepare(arguments: Sequence[str] = (), who: str = PLANS) -> None:
+def prepare(arguments: Sequence[str] | None = None, who: str = PLANS) -> None:
     """Record what an interrupted run finished, restore from the cache, and tell Snakemake of both.
 
     arguments: Snakemake's own. It reads the Snakefile before it says what it is about to do, and a call that only
     looks (a dry run, a summary, an unlock) must change nothing. Raises UserError where another process runs here.
     """
-    if NESTED in os.environ or any(LOOKS_ONLY.fullmatch(argument) for argument in arguments):
+    if NESTED in os.environ or any(LOOKS_ONLY.fullmatch(argument) for argument in arguments or ()):
         return
     locks.run_alone(who)
     os.environ[locks.DRIVER] = locks.identity()
     leftovers.of_killed_run()
     families = pipeline.load()
-    stages = pipeline.stages_of(families)
+    stages = _asked_for(families, arguments)
+    names = {stage.name for stage in stages}
     known = files.read_json(KNOWN) if KNOWN.exists() else {}
-    with cache.opened() as held:
+    with cache.opened(names) as held:
         # In this order: nothing is removed or replaced before all that it may be needed for again is stored.
         take_receipts(held, stages)
         held.remember({name for name, entry in held.locked().items() if known.get(name) != entry})
@@ -68,23 +69,24 @@ def prepare(arguments: Sequence[str] = (), who: str = PLANS) -> None:
     if news:
         files.write_text(SYNC_DUE, "")
         _touch([out for stage in news for out in stage.outs])
-    _remember(valid, locked)
+    _remember(names, valid, locked)
     if SYNC_DUE.exists() and who == PLANS:  # now: where nothing is to be done, Snakemake starts nothing
         print("bringing MLflow up to date", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "scalinglab", "sync"], check=False, stdout=subprocess.DEVNULL)
 
 
-def conclude() -> None:
+def conclude(arguments: Sequence[str] | None = None) -> None:
     """Record in the DVC cache every stage that this run finished. Raises UserError where another process runs here."""
     if NESTED in os.environ:
         return
     locks.run_alone("scalinglab commit")
-    stages = pipeline.stages_of(pipeline.load())
-    with cache.opened() as held:
+    stages = _asked_for(pipeline.load(), arguments)
+    names = {stage.name for stage in stages}
+    with cache.opened(names) as held:
         taken = take_receipts(held, stages)
         valid, locked = set(held.valid()), held.locked()
     leftovers.drop_checkpoints(stage for stage in stages if stage.name in taken)
-    _remember(valid, locked)
+    _remember(names, valid, locked)
     if taken:
         print(f"recorded {len(taken)} stages in the DVC cache", file=sys.stderr)
 
@@ -110,7 +112,7 @@ def take_receipts(held: cache.Cache, stages: list[Stage]) -> list[str]:
     Where its sources were, it waits: both tools call the stage stale, and if the edit is undone before it runs again,
     it is recorded after all. Raises UserError where the disk is full.
     """
-    params = pipeline.read_params()
+    params = pipeline.all_params()
     digest = functools.cache(files.sha256)  # a thousand cells share the shards that they read
     of_now, of_then, receipt_of = set(), {}, {}
     for stage, receipt in _with_receipts(stages, params["study"]):
@@ -159,14 +161,25 @@ def _note_origins(names: list[str], origin: str) -> None:
     files.write_json(path, {**known, **dict.fromkeys(names, origin)})
 
 
-def _remember(valid: Iterable[str], locked: dict[str, str]) -> None:
-    """Note which run Snakemake now knows each valid stage's outputs of."""
-    files.write_json(KNOWN, {name: locked[name] for name in sorted(valid)})
+def _asked_for(families: dict[str, Family], arguments: Sequence[str] | None) -> list[Stage]:
+    """The stages of the study, and of all controlled studies where Snakemake's arguments name one of their targets.
+
+    To look at those as well would take seconds. No arguments at all ask for everything.
+    """
+    theory = arguments is None or any("theory" in argument for argument in arguments)
+    return [stage for family in families.values() if theory or not family.theory for stage in family.stages]
+
+
+def _remember(names: set[str], valid: Iterable[str], locked: dict[str, str]) -> None:
+    """Note which run Snakemake now knows the outputs of each valid stage of, among those that were looked at."""
+    known = files.read_json(KNOWN) if KNOWN.exists() else {}
+    others = {name: entry for name, entry in known.items() if name not in names}
+    files.write_json(KNOWN, others | {name: locked[name] for name in valid})
 
 
 def _with_receipts(stages: list[Stage], study: str) -> list[tuple[Stage, Receipt]]:
     """Each receipt that is not yet taken, with its stage; those of cells that are not in the grid now are left out."""
-    by_call = {(stage.family, *sorted(pipeline.options_of(stage).items())): stage for stage in stages}
+    by_call = {(stage.command, *sorted(pipeline.options_of(stage).items())): stage for stage in stages}
     calls = ((by_call.get((r.stage, *sorted(r.options.items()))), r) for r in receipts.read_all(study))
     return [(stage, receipt) for stage, receipt in calls if stage]
 

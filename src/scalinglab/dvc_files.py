@@ -12,9 +12,8 @@ from dvc.repo import Repo
 
 from scalinglab import files
 
-LOCK_FILE = Path("dvc.lock")
-BEFORE = Path(".scratch/dvc.lock.before")  # a copy, while we write dvc.lock
-ASIDE = Path(".scratch/dvc.lock.broken")
+LOCK_FILES = (Path("dvc.lock"), Path("studies/dvc.lock"))  # one beside each dvc.yaml
+SCRATCH = Path(".scratch")
 # A hash that is cut short, or of no kind that DVC writes here, can only be the end of a file that was cut.
 BROKEN_ENTRY = re.compile(r"^\s*md5:(?! [0-9a-f]{32}(\.dir)?$)|^\s*-? *hash:(?! md5$)", re.MULTILINE)
 
@@ -32,35 +31,53 @@ def drop_broken_rwlock() -> None:
         path.unlink(missing_ok=True)
 
 
-def check_lock_file(repo: Repo) -> None:
-    """Set dvc.lock aside where a killed process left it half written: DVC writes it in place.
+def check_lock_files(repo: Repo) -> None:
+    """Set a dvc.lock aside where a killed process left it half written: DVC writes it in place.
 
     It may then be no YAML, or YAML that DVC chokes on, or quietly another result. Nothing is lost, since the run cache
-    holds every recorded result and `restore` writes the file anew. Raises what DVC raises where it is not dvc.lock that
+    holds every recorded result and `restore` writes the file anew. Raises what DVC raises where it is no dvc.lock that
     cannot be read.
     """
-    if BEFORE.exists():  # one of ours was killed while it wrote, or had just ended, or it was written again since
-        whole = LOCK_FILE.exists() and not _broken(LOCK_FILE) and set(_stages_in(BEFORE)) <= set(_stages_in(LOCK_FILE))
-        if whole:
-            BEFORE.unlink()
-        else:
-            shutil.move(BEFORE, LOCK_FILE)
-    if not (LOCK_FILE.exists() and _broken(LOCK_FILE)):
+    for lock in LOCK_FILES:
+        _settle(lock)
+    suspects = [lock for lock in LOCK_FILES if lock.exists() and _broken(lock)]
+    if not suspects:
         try:
             _ = repo.index.graph
             return
         except Exception:
-            if not LOCK_FILE.exists():
+            if not (suspects := [lock for lock in LOCK_FILES if lock.exists()]):
                 raise
-    ASIDE.parent.mkdir(exist_ok=True)
-    shutil.move(LOCK_FILE, ASIDE)
+    for lock in suspects:
+        _beside(lock, "broken").parent.mkdir(exist_ok=True)
+        shutil.move(lock, _beside(lock, "broken"))
     repo._reset()
     try:
         _ = repo.index.graph
     except Exception:
-        shutil.move(ASIDE, LOCK_FILE)
+        for lock in suspects:
+            shutil.move(_beside(lock, "broken"), lock)
         raise
-    print(f"dvc.lock was cut short by a crash; it is made anew ({ASIDE} is the old one)", file=sys.stderr)
+    for lock in suspects:
+        print(f"{lock} was cut short by a crash; it is made anew ({_beside(lock, 'broken')} is the old one)",
+              file=sys.stderr)  # fmt: skip
+
+
+def _settle(lock: Path) -> None:
+    """Put the copy back where we were killed while we wrote.
+
+    If all that the copy holds is in the lock file, we had just ended, or it has been written again since.
+    """
+    if (before := _beside(lock, "before")).exists():
+        if lock.exists() and not _broken(lock) and set(_stages_in(before)) <= set(_stages_in(lock)):
+            before.unlink()
+        else:
+            shutil.move(before, lock)
+
+
+def _beside(lock: Path, kind: str) -> Path:
+    """Where a copy of a lock file stands: `before` we write it, or a `broken` one."""
+    return SCRATCH / f"{lock.as_posix().replace('/', '-')}.{kind}"
 
 
 def _broken(path: Path) -> bool:
@@ -75,11 +92,12 @@ def _stages_in(path: Path) -> list[str]:
 
 
 @contextmanager
-def rewriting_lock_file() -> Iterator[None]:
-    """Keep a copy of dvc.lock while the block writes it: where it is killed, `check_lock_file` puts the copy back."""
-    BEFORE.parent.mkdir(exist_ok=True)
-    if LOCK_FILE.exists():
-        with files.atomic(BEFORE) as temporary:
-            shutil.copy(LOCK_FILE, temporary)
+def rewriting(lock: Path) -> Iterator[None]:
+    """Keep a copy of a lock file while the block writes it: where it is killed, `check_lock_files` puts it back."""
+    before = _beside(lock, "before")
+    before.parent.mkdir(exist_ok=True)
+    if lock.exists():
+        with files.atomic(before) as temporary:
+            shutil.copy(lock, temporary)
     yield
-    BEFORE.unlink(missing_ok=True)
+    before.unlink(missing_ok=True)

@@ -64,4 +64,4 @@ def drop_checkpoints(stages: Iterable[Stage]) -> None:
 def _job(stage: Stage) -> str:
     """What a stage calls its checkpoints: `trunk-d64-400k`; where it began goes without saying."""
     options = pipeline.options_of(stage)
-    return "-".join([stage.family, *(value for name, value in options.items() if name != "after")])
+    return "-".join([stage.command, *(value for name, value in options.items() if name != "after")])

@@ -58,3 +58,13 @@ class Paths:
     @property
     def cells(self) -> Path:
         return self.of("table", "cells.csv")
+
+
+def theory_folder(theory: str) -> Path:
+    """Where the results of a controlled study stand."""
+    return Path("results/theory") / theory
+
+
+def theory_runs(theory: str) -> Path:
+    """One table of runs for each of its variants."""
+    return theory_folder(theory) / "runs"

@@ -1,8 +1,9 @@
 """The stages of dvc.yaml as plain data, for Snakemake, the cost table and the tests.
 
-dvc.yaml is the one declaration. DVC resolves its templates for itself; this module resolves the same subset
-(`matrix:`, `${section.key}` and `${item.key}`) without building DVC's index, because planning 1,000 cells must take
-seconds. A test holds the two against each other on every stage.
+dvc.yaml is the one declaration of the study, studies/dvc.yaml that of the controlled studies beside it: `dvc repro`
+makes the first alone. DVC resolves their templates for itself; this module resolves the same subset (`matrix:`,
+`foreach:` over a mapping, `${section.key}`, `${item.key}` and `${key}`) without building DVC's index, because planning
+1,000 cells must take seconds. A test holds the two against each other on every stage.
 """
 
 import functools
@@ -11,6 +12,7 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,15 @@ from scalinglab import files
 from scalinglab.errors import UserError
 
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")
+STUDIES = Path("studies")  # beside its dvc.yaml, one YAML file a controlled study
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of dvc.yaml with every template filled in."""
+    """One stage of dvc.yaml with every template filled in. Paths are relative to the repository's root.
+
+    name: as DVC addresses it from there, `anneal@d64-1M` or `studies/dvc.yaml:variant_norms@layernorm`.
+    """
 
     name: str
     family: str
@@ -35,21 +41,34 @@ class Stage:
     params: tuple[str, ...]
     outs: tuple[str, ...]
 
+    @property
+    def command(self) -> str:
+        """The subcommand of scalinglab that runs it; its family's name where it runs something else."""
+        return (shlex.split(self.cmd)[3:4] or [self.family])[0]
+
 
 @dataclass(frozen=True)
 class Family:
-    """One entry of dvc.yaml: its stages, and its outputs as Snakemake patterns (`${item.size}` -> `{size}`)."""
+    """One entry of dvc.yaml: its stages, and its outputs as Snakemake patterns (`${item.size}` -> `{size}`).
+
+    theory: the controlled study that it belongs to; empty for the stages of the study itself.
+    """
 
     name: str
+    theory: str
     out_patterns: tuple[str, ...]
     stages: tuple[Stage, ...]
 
 
 def load(root: Path = Path(".")) -> dict[str, Family]:
-    """Read dvc.yaml and params.yaml below `root` and resolve every family."""
-    declared = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    params = read_params(root)
-    return {name: _family(name, spec, params) for name, spec in declared.items()}
+    """Read every dvc.yaml and the parameters below `root` and resolve every family."""
+    params = all_params(root)
+    families: dict[str, Family] = {}
+    for folder in (Path(), STUDIES):
+        if (path := root / folder / "dvc.yaml").exists() or folder == Path():
+            declared = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
+            families |= {name: _family(folder, name, spec, params) for name, spec in declared.items()}
+    return families
 
 
 def stages_of(families: dict[str, Family]) -> list[Stage]:
@@ -58,7 +77,7 @@ def stages_of(families: dict[str, Family]) -> list[Stage]:
 
 
 def param_values(stage: Stage, params: dict[str, Any]) -> dict[str, Any]:
-    """The values in params.yaml that the stage declares: they decide its result."""
+    """The values of parameters that the stage declares: they decide its result."""
     return {key: lookup(params, key) for key in stage.params}
 
 
@@ -82,11 +101,10 @@ def code_digest(deps: tuple[str, ...]) -> str:
     return files.digest({str(path): files.sha256(path) for dep in deps for path in files_of(dep)})
 
 
-def find(families: dict[str, Family], family: str, options: dict[str, str]) -> Stage | None:
-    """The stage of a family that a command with these options runs; None where the grid has no such stage."""
-    if family not in families:
-        return None
-    return next((stage for stage in families[family].stages if options_of(stage) == options), None)
+def find(families: dict[str, Family], command: str, options: dict[str, str]) -> Stage | None:
+    """The stage that a command with these options runs; None where no study has such a stage."""
+    stages = (stage for stage in stages_of(families) if stage.command == command)
+    return next((stage for stage in stages if options_of(stage) == options), None)
 
 
 def options_of(stage: Stage) -> dict[str, str]:
@@ -109,36 +127,55 @@ def fill(text: str, context: dict[str, Any]) -> str:
     return REFERENCE.sub(lambda match: str(lookup(context, match[1])), text)
 
 
-def _family(name: str, spec: dict[str, Any], params: dict[str, Any]) -> Family:
-    axes = {
-        key: lookup(params, REFERENCE.fullmatch(value)[1]) if isinstance(value, str) else value  # type: ignore[index]
-        for key, value in spec.get("matrix", {}).items()
-    }
-    stages = []
-    for choice in itertools.product(*(enumerate(values) for values in axes.values())):
-        item = {key: value for key, (_, value) in zip(axes, choice, strict=True)}
-        # DVC names an item that is itself a mapping by its place in the list.
-        labels = [f"{key}{i}" if isinstance(v, dict) else str(v) for key, (i, v) in zip(axes, choice, strict=True)]
-        stages.append(_stage(name, "-".join(labels), spec, item, params))
-    patterns = tuple(_pattern(out, params) for out in _outs(spec))
-    return Family(name, patterns, tuple(stages))
+def _family(folder: Path, name: str, spec: dict[str, Any], params: dict[str, Any]) -> Family:
+    if "foreach" in spec:
+        # Over a mapping: its keys name the stages.
+        contexts = {key: {"key": key, "item": value} for key, value in _referred(spec["foreach"], params).items()}
+        spec = spec["do"]
+    else:
+        axes = {key: _referred(value, params) for key, value in spec.get("matrix", {}).items()}
+        contexts = {}
+        for choice in itertools.product(*(enumerate(values) for values in axes.values())):
+            # DVC names an item that is itself a mapping by its place in the list.
+            labels = [f"{key}{i}" if isinstance(v, dict) else str(v) for key, (i, v) in zip(axes, choice, strict=True)]
+            contexts["-".join(labels)] = {"item": {key: value for key, (_, value) in zip(axes, choice, strict=True)}}
+    stages = tuple(
+        _stage(folder, name, label, spec, {**params, **context}, context["item"]) for label, context in contexts.items()
+    )
+    theory = options_of(stages[0]).get("theory", "") if stages else ""
+    return Family(name, theory, tuple(_pattern(out, params) for out in _outs(spec)), stages)
 
 
-def _stage(family: str, label: str, spec: dict[str, Any], item: dict[str, Any], params: dict[str, Any]) -> Stage:
-    context = {**params, "item": item}
+def _referred(value: Any, params: dict[str, Any]) -> Any:
+    """What `${section.key}` stands for; anything else stands for itself."""
+    match = REFERENCE.fullmatch(value) if isinstance(value, str) else None
+    return lookup(params, match[1]) if match else value
 
-    def filled(entries: list[str]) -> tuple[str, ...]:
+
+def _stage(
+    folder: Path, family: str, label: str, spec: dict[str, Any], context: dict[str, Any], item: dict[str, Any]
+) -> Stage:
+    def filled(entries: Iterable[str]) -> tuple[str, ...]:
         return tuple(fill(entry, context) for entry in entries)
 
+    name = f"{family}@{label}" if label else family
     return Stage(
-        name=f"{family}@{label}" if label else family,
+        name=name if folder == Path() else f"{folder}/dvc.yaml:{name}",
         family=family,
         item=item,
         cmd=fill(spec["cmd"], context),
         deps=filled(spec.get("deps", [])),
-        params=filled(spec.get("params", [])),
+        params=filled(_param_keys(spec)),
         outs=filled(_outs(spec)),
     )
+
+
+def _param_keys(spec: dict[str, Any]) -> list[str]:
+    """Keys of parameters; those of another file than params.yaml stand below its name. No two files share a key."""
+    keys: list[str] = []
+    for entry in spec.get("params", []):
+        keys += [key for listed in entry.values() for key in listed] if isinstance(entry, dict) else [entry]
+    return keys
 
 
 def _outs(spec: dict[str, Any]) -> list[str]:
@@ -148,8 +185,8 @@ def _outs(spec: dict[str, Any]) -> list[str]:
 
 
 def _pattern(text: str, params: dict[str, Any]) -> str:
-    """`results/${study}/anneal/${item.size}.csv` -> `results/laptop/anneal/{size}.csv`."""
-    wildcards = re.sub(r"\$\{item\.([\w.]+)\}", lambda match: "{" + match[1].replace(".", "_") + "}", text)
+    """`results/${study}/anneal/${item.size}.csv` -> `results/laptop/anneal/{size}.csv`; `${key}` -> `{key}`."""
+    wildcards = re.sub(r"\$\{(?:item\.([\w.]+)|(key))\}", lambda m: "{" + (m[1] or m[2]).replace(".", "_") + "}", text)
     return fill(wildcards, params)
 
 
@@ -163,12 +200,25 @@ def files_of(dep: str) -> list[Path]:
 
 def read_params(root: Path = Path(".")) -> dict[str, Any]:
     """params.yaml as plain values, as DVC and Snakemake see them. Raises UserError where it is not valid YAML."""
+    return _read_yaml(root, Path("params.yaml"))
+
+
+def all_params(root: Path = Path(".")) -> dict[str, Any]:
+    """params.yaml and, under `theory`, the controlled studies: all that a dvc.yaml may refer to."""
+    params = read_params(root)
+    for path in sorted((root / STUDIES).glob("*.yaml")):
+        if path.name != "dvc.yaml":
+            params["theory"] = params.get("theory", {}) | _read_yaml(root, STUDIES / path.name)["theory"]
+    return params
+
+
+def _read_yaml(root: Path, path: Path) -> dict[str, Any]:
     try:
-        return yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+        return yaml.safe_load((root / path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError("params.yaml is missing; run from the repository root, or `scalinglab use laptop`") from None
+        raise UserError(f"{path} is missing; run from the repository root, or `scalinglab use laptop`") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"params.yaml is not valid YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def own_sources() -> dict[str, str]:

@@ -22,7 +22,7 @@ FOLDER = Path(".scratch/receipts")
 
 @dataclass(frozen=True)
 class Receipt:
-    """What one finished run of a stage saw and wrote: its options, params.yaml, and the SHA-256 of files.
+    """What one finished run of a stage saw and wrote: its options, all parameters, and the SHA-256 of files.
 
     sources: all our code. inputs: results of other stages. outs: its own. By content, since time stamps move when files
     are touched, copied or restored, and when a clock is set.
@@ -42,7 +42,7 @@ class Receipt:
 
 @contextmanager
 def written(stage: str, options: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """Yield params.yaml as it stands, for the stage to run on; write a receipt when the body ends without an error.
+    """Yield all parameters as they stand, for the stage to run on; write a receipt when the body ends without an error.
 
     Raises UserError where parameters or code are not those that Snakemake planned the job with, which is what it will
     remember, where a source file changed while the stage ran (nobody could tell which version it used), and where
@@ -52,7 +52,7 @@ def written(stage: str, options: dict[str, str]) -> Iterator[dict[str, Any]]:
     locks.run_as_job(of_snakemake)
     if of_snakemake or of_dvc:
         locks.end_with_starter()
-    params = pipeline.read_params()
+    params = pipeline.all_params()
     declared = pipeline.find(pipeline.load(), stage, options)
     _check_plan(stage, declared, params)
     sources = digests(pipeline.files_of("src/scalinglab"))

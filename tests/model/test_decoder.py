@@ -16,7 +16,7 @@ from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.feed_forward import FEED_FORWARDS
 from scalinglab.model.linear_loss import linear_cross_entropy
 from scalinglab.model.norms import NORMS
-from scalinglab.model.positions import POSITIONS, Rotary
+from scalinglab.model.positions import POSITIONS, Alibi, NoPosition, RelativeBias, Rotary, Sinusoidal
 from scalinglab.model.shape import shape_of
 
 
@@ -31,6 +31,7 @@ VARIANTS = [
     for norm, position, attention, ff, shift in itertools.product(
         NORMS, POSITIONS, ATTENTIONS, FEED_FORWARDS, (True, False)
     )
+    if attention != "linear" or POSITIONS[position].bias is NoPosition.bias
 ]
 
 
@@ -71,15 +72,68 @@ def test_first_loss_is_ln_vocabulary(tiny: Decoder) -> None:
     assert loss.item() == pytest.approx(math.log(50), abs=1e-5)
 
 
-def test_rotary_depends_on_distance_only(options: config.Model) -> None:
+def scores(options: config.Model, name: str) -> torch.Tensor:
+    """[H, T, T] of the same query and key at every place, under a position code with random parameters, in float64."""
     shape = shape_of("d16", options, 50, 16)
-    rotary = Rotary(shape, 10_000.0)
-    q = torch.randn(1, 1, 1, shape.head_dim).expand(1, 16, 1, -1)
-    k = torch.randn(1, 1, 1, shape.head_dim).expand(1, 16, 1, -1)
-    scores = torch.einsum("bihk,bjhk->ij", rotary.rotate(q), rotary.rotate(k))
+    generator = torch.Generator().manual_seed(0)
+    position = POSITIONS[name](shape, 10_000.0).double()
+    for parameter in position.parameters():
+        torch.nn.init.normal_(parameter, generator=generator)
+    x, y = (torch.randn(1, 1, shape.d_model, generator=generator, dtype=torch.float64) for _ in range(2))
+    q_BTHK, k_BTHK = (
+        position.rotate(position.embed(v.expand(1, 16, -1)).unflatten(-1, (shape.n_head, shape.head_dim)))
+        for v in (x, y)
+    )
+    scores_HTT = torch.einsum("bihk,bjhk->hij", q_BTHK, k_BTHK)
+    bias_HTT = position.bias(16)
+    return scores_HTT if bias_HTT is None else scores_HTT + bias_HTT
+
+
+@pytest.mark.parametrize("name", ["rope", "alibi", "relative", "none"])
+def test_scores_depend_on_distance_only(options: config.Model, name: str) -> None:
+    scores_HTT = scores(dataclasses.replace(options, head_dim=8), name)
     for distance in range(16):
-        diagonal = torch.diagonal(scores, offset=-distance)
-        torch.testing.assert_close(diagonal, diagonal[:1].expand_as(diagonal), atol=1e-4, rtol=1e-4)
+        diagonal = torch.diagonal(scores_HTT, offset=-distance, dim1=1, dim2=2)
+        torch.testing.assert_close(diagonal, diagonal[:, :1].expand_as(diagonal), atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["learned", "sinusoidal"])
+def test_scores_of_an_absolute_code_depend_on_more(options: config.Model, name: str) -> None:
+    diagonal = torch.diagonal(scores(options, name)[0], offset=-1)
+    assert (diagonal - diagonal[0]).abs().max() > 1e-3
+
+
+def test_sinusoids_of_two_places_have_a_product_of_their_distance(options: config.Model) -> None:
+    """Vaswani et al. 2017, section 3.5: the wave at t + k is the one at t, turned by an angle of k alone."""
+    wave_TD = Sinusoidal(shape_of("d16", options, 50, 16), 10_000.0).wave_TD
+    gram_TT = wave_TD @ wave_TD.t()
+    for distance in range(16):
+        diagonal = torch.diagonal(gram_TT, offset=-distance)
+        torch.testing.assert_close(diagonal, diagonal[:1].expand_as(diagonal), atol=1e-5, rtol=1e-5)
+
+
+def test_alibi_has_the_slopes_of_its_paper(options: config.Model) -> None:
+    """Press et al. 2022, section 3: with 8 heads, 1/2, 1/4, ..., 1/256."""
+    shape = shape_of("d64", dataclasses.replace(options, head_dim=8), 50, 16)
+    bias_HTT = Alibi(shape, 10_000.0).bias(4)
+    torch.testing.assert_close(bias_HTT[:, 3, 0], -3 * 0.5 ** torch.arange(1, 9))
+
+
+def test_relative_buckets_are_single_distances_and_then_wider(options: config.Model) -> None:
+    """Raffel et al. 2020, section 2.1, of one direction: 32 buckets, those from 128 on share the last."""
+    position = RelativeBias(shape_of("d16", options, 50, 16), 10_000.0)
+    with torch.no_grad():
+        position.table_HN.copy_(torch.arange(32.0).expand_as(position.table_HN))
+    bucket_T = position.bias(300)[0, -1].flip(0)  # of distance 0, 1, ...
+    assert bucket_T[:17].tolist() == list(range(17))
+    assert bucket_T.diff().min() >= 0
+    assert bucket_T[127] == 31
+    assert bucket_T[250] == 31
+
+
+def test_linear_attention_refuses_a_bias_on_scores(options: config.Model) -> None:
+    with pytest.raises(UserError, match="has no scores that model.position could be added to"):
+        make(dataclasses.replace(options, attention="linear", position="alibi"))
 
 
 @pytest.mark.parametrize("rows", [1, 127, 128, 300])

@@ -51,13 +51,18 @@ class Repository:
 
     def stale(self) -> set[str]:
         """Stages that DVC would reproduce, and all that hang off them (`dvc status` does not follow those)."""
-        stale = set(json.loads(self.call("dvc", "status", "--json")))
-        stages = pipeline.stages_of(pipeline.load(self.root))
+        stale = set(json.loads(self.call("dvc", "status", "--json", "dvc.yaml")))
+        stages = self.stages()
         for stage in stages:  # dvc.yaml lists upstream stages first
             before = [other for other in stages if other.name in stale]
             if any(out == dep or out.startswith(f"{dep}/") for dep in stage.deps for o in before for out in o.outs):
                 stale.add(stage.name)
         return stale
+
+    def stages(self) -> list[pipeline.Stage]:
+        """The stages of the study, without the controlled studies beside it."""
+        families = pipeline.load(self.root)
+        return [stage for family in families.values() if not family.theory for stage in family.stages]
 
     def change(self, path: str, value: object) -> None:
         """Set one value of params.yaml."""
@@ -86,4 +91,4 @@ class Repository:
     def assert_clean(self) -> None:
         assert NOTHING in self.snakemake()
         assert UP_TO_DATE in self.call("dvc", "repro")
-        assert UP_TO_DATE in self.call("dvc", "status")
+        assert UP_TO_DATE in self.call("dvc", "status", "dvc.yaml")

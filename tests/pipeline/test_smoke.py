@@ -13,7 +13,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 
 from scalinglab.figures import FIGURES
-from tests.pipeline.repository import NOTHING, Repository
+from tests.pipeline.repository import NOTHING, UP_TO_DATE, Repository
 from tests.soak import edits, kills
 
 pytestmark = pytest.mark.pipeline
@@ -145,6 +145,32 @@ def test_outputs_of_a_stage_that_broke_off_are_never_taken_for_done(
     assert repository.results() == before
     repository.jobs_run()
     repository.assert_clean()
+
+
+def test_a_controlled_study_runs_beside_the_study(repository: Repository) -> None:
+    """By its own target, cached and restored like all else; the study itself does not notice."""
+    path = repository.root / "studies/positions.yaml"
+    whole = yaml.safe_load(path.read_text())
+    tiny = {"size": "d8", "tokens": "4k", "seeds": [1, 2, 3], "rates": [1]}
+    tiny["variants"] = {name: {"model": {"position": name}} for name in ("rope", "none")}  # type: ignore[assignment]
+    whole["theory"]["positions"] |= tiny
+    path.write_text(yaml.safe_dump(whole, sort_keys=False))
+    repository.snakemake("theory_positions")
+    results = repository.root / "results/theory/positions"
+    before = {file.name: file.read_bytes() for file in results.rglob("*.*")}
+    assert before.keys() == {"rope.csv", "none.csv", "verdicts.csv", "forest.png"}
+    assert repository.jobs_run() == {"variant_positions-rope", "variant_positions-none", "verdict_positions"}
+    assert NOTHING in repository.snakemake("theory_positions")
+    assert UP_TO_DATE in repository.call("dvc", "status")
+    assert UP_TO_DATE in repository.call("dvc", "repro", "studies/dvc.yaml")
+    shutil.rmtree(results)
+    repository.assert_clean()
+    assert NOTHING in repository.snakemake("theory")
+    assert {file.name: file.read_bytes() for file in results.rglob("*.*")} == before
+    whole["theory"]["positions"]["variants"]["alibi"] = {"model": {"position": "alibi"}}
+    path.write_text(yaml.safe_dump(whole, sort_keys=False))
+    repository.snakemake("theory_positions")
+    assert repository.jobs_run() == {"variant_positions-alibi", "verdict_positions"}, "only what is new"
 
 
 def test_another_study_and_back_trains_nothing(repository: Repository) -> None:

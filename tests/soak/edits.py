@@ -48,7 +48,7 @@ def edit_source(repository: Repository, rng: random.Random) -> str:
 
 def right_stages(repository: Repository, edited: str) -> set[str]:
     """Stages that declare the edited key or file, and all that depend on what they make."""
-    stages = pipeline.stages_of(pipeline.load(repository.root))
+    stages = repository.stages()
     stale: set[str] = set()
     outs: set[str] = set()
     for stage in stages:  # dvc.yaml lists upstream stages first

@@ -92,7 +92,7 @@ def check(repository: Repository, expected: Repository) -> None:
     assert differing == [], f"other results: {differing}"
     again = repository.snakemake()
     assert NOTHING in again, again
-    status = repository.call("dvc", "status")
+    status = repository.call("dvc", "status", "dvc.yaml")
     assert UP_TO_DATE in status, status
     verified = repository.call("scalinglab", "verify")
     assert "every recorded result is what was written" in verified, verified

@@ -1,11 +1,15 @@
 import re
 from pathlib import Path
 
+from scalinglab.theory.protocol import protocol_of
+
 # Rules from dvc.yaml. Before planning, the driver restores what the DVC cache holds; a dry run changes nothing.
 try:
     study_config.load()
     families = pipeline.load()
-    params_yaml = pipeline.read_params()
+    params_yaml = pipeline.all_params()
+    for theory in params_yaml.get("theory", {}):
+        protocol_of(params_yaml, theory)
     for stage in pipeline.stages_of(families):
         pipeline.param_values(stage, params_yaml)
     if workflow.is_main_process:
@@ -13,7 +17,14 @@ try:
 except UserError as error:
     sys.exit(f"error: {error}")
 
-every_output = [out for stage in pipeline.stages_of(families) for out in stage.outs]
+
+def outputs_of(theory):
+    """Every output of the study itself (theory: empty), or of a controlled study."""
+    chosen = (family for family in families.values() if family.theory == theory)
+    return [out for family in chosen for stage in family.stages for out in stage.outs]
+
+
+theories = sorted({family.theory for family in families.values()} - {""})
 
 
 wildcard_constraints:
@@ -24,6 +35,7 @@ wildcard_constraints:
     figure=r"[a-z_]+",
     recipe=r"[a-z_]+",
     seed=r"\d+",
+    key=r"[a-z0-9][a-z0-9_-]*",
 
 
 def by_outputs(family):
@@ -38,9 +50,9 @@ def outs_of(family, wildcards):
     )
 
 
-set_of_outputs = set(every_output)
+set_of_outputs = {out for theory in ["", *theories] for out in outputs_of(theory)}
 outputs_in = {}
-for out in every_output:
+for out in sorted(set_of_outputs):
     for folder in Path(out).parents:
         outputs_in.setdefault(str(folder), []).append(out)
 

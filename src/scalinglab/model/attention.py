@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from scalinglab.errors import UserError
 from scalinglab.model.positions import NoPosition
 from scalinglab.model.shape import Shape
 
@@ -17,12 +18,14 @@ class CausalAttention(nn.Module):
         self.n_head, self.n_kv_head, self.head_dim = shape.n_head, shape.n_kv_head, shape.head_dim
         self.qkv = nn.Linear(shape.d_model, (self.n_head + 2 * self.n_kv_head) * self.head_dim, bias=False)
         self.out = nn.Linear(self.n_head * self.head_dim, shape.d_model, bias=False)
-        self._rotate = position.rotate
+        self._rotate, self._bias = position.rotate, position.bias
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         q_BHTK, k_BHTK, v_BHTK = self._project(x_BTD)
+        bias_HTT = self._bias(x_BTD.shape[1])
+        mask_HTT = None if bias_HTT is None else _hide_future(bias_HTT).to(x_BTD.dtype)
         y_BHTK = F.scaled_dot_product_attention(
-            q_BHTK, k_BHTK, v_BHTK, is_causal=True, enable_gqa=self.n_kv_head != self.n_head
+            q_BHTK, k_BHTK, v_BHTK, mask_HTT, is_causal=mask_HTT is None, enable_gqa=self.n_kv_head != self.n_head
         )
         return self.out(y_BHTK.transpose(1, 2).flatten(2))
 
@@ -33,8 +36,8 @@ class CausalAttention(nn.Module):
 
     def _weigh(self, q_BHTK: Tensor, k_BHTK: Tensor) -> Tensor:
         scores_BHTT = q_BHTK @ k_BHTK.transpose(-1, -2) / self.head_dim**0.5
-        future_TT = torch.ones_like(scores_BHTT[0, 0], dtype=torch.bool).triu(1)
-        return scores_BHTT.masked_fill(future_TT, -torch.inf).softmax(dim=-1)
+        bias_HTT = self._bias(scores_BHTT.shape[-1])
+        return _hide_future(scores_BHTT if bias_HTT is None else scores_BHTT + bias_HTT).softmax(dim=-1)
 
     def _project(self, x_BTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, [B, heads, T, K] each."""
@@ -52,8 +55,16 @@ class LinearAttention(CausalAttention):
     """Attention whose weights are products of features, phi(x) = elu(x) + 1 (Katharopoulos et al. 2020, eq. 7 to 9).
 
     Its past is a matrix of fixed size, however long the context. It is computed here in the quadratic form, which is
-    the faster one for contexts as short as a head is wide.
+    the faster one for contexts as short as a head is wide. Raises UserError where the position code acts on scores.
     """
+
+    def __init__(self, shape: Shape, position: NoPosition) -> None:
+        super().__init__(shape, position)
+        if type(position).bias is not NoPosition.bias:
+            raise UserError(
+                "model.attention = 'linear' has no scores that model.position could be added to; take rope, learned, "
+                "sinusoidal or none"
+            )
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         q_BHTK, k_BHTK, v_BHTK = self._project(x_BTD)
@@ -63,6 +74,11 @@ class LinearAttention(CausalAttention):
     def _weigh(self, q_BHTK: Tensor, k_BHTK: Tensor) -> Tensor:
         scores_BHTT = ((F.elu(q_BHTK) + 1) @ (F.elu(k_BHTK) + 1).transpose(-1, -2)).tril()
         return scores_BHTT / scores_BHTT.sum(dim=-1, keepdim=True)
+
+
+def _hide_future(scores_TT: Tensor) -> Tensor:
+    """Scores [..., T, T] of queries and keys with minus infinity where the key comes later."""
+    return scores_TT.masked_fill(torch.ones_like(scores_TT, dtype=torch.bool).triu(1), -torch.inf)
 
 
 class TokenShift(nn.Module):

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 from scalinglab.config import Model
 from scalinglab.model.feed_forward import FEED_FORWARDS
+from scalinglab.model.positions import POSITIONS
 from scalinglab.model.shape import Shape
 
 
@@ -34,7 +35,7 @@ def count(shape: Shape, options: Model) -> Counts:
     norm_vectors = 0 if options.norm == "none" else (2 * layers + 1) * width
     vectors = norm_vectors + (layers * width if options.token_shift else 0)
     head = shape.vocab_size * width
-    tables = head + (shape.seq_len * width if options.position == "learned" else 0)
+    tables = head + POSITIONS[options.position].n_parameters(shape)
     # Causal attention: position t reads t + 1 keys, (T + 1) / 2 on average, for scores and for values.
     scores = layers * heads_width * (shape.seq_len + 1)
     return Counts(

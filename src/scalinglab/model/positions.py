@@ -1,4 +1,6 @@
-"""Position codes by name. Each may act on the embeddings (`embed`) or on queries and keys (`rotate`)."""
+"""Position codes by name. Each may act on the embeddings (`embed`), queries and keys (`rotate`), or scores (`bias`)."""
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +14,20 @@ class NoPosition(nn.Module):
     def __init__(self, shape: Shape, theta: float) -> None:
         super().__init__()
 
+    @staticmethod
+    def n_parameters(shape: Shape) -> int:
+        """How many parameters the code has."""
+        return 0
+
     def embed(self, x_BTD: Tensor) -> Tensor:
         return x_BTD
 
     def rotate(self, x_BTHK: Tensor) -> Tensor:
         return x_BTHK
+
+    def bias(self, length: int) -> Tensor | None:
+        """[H, T, T] what is added to the scores of query i and key j; None where nothing is."""
+        return None
 
 
 class LearnedPosition(NoPosition):
@@ -26,8 +37,27 @@ class LearnedPosition(NoPosition):
         super().__init__(shape, theta)
         self.table_TD = nn.Parameter(torch.zeros(shape.seq_len, shape.d_model))
 
+    @staticmethod
+    def n_parameters(shape: Shape) -> int:
+        return shape.seq_len * shape.d_model
+
     def embed(self, x_BTD: Tensor) -> Tensor:
         return x_BTD + self.table_TD[: x_BTD.shape[1]]
+
+
+class Sinusoidal(NoPosition):
+    """Sines and cosines of the position, added to the embeddings (Vaswani et al. 2017, section 3.5)."""
+
+    wave_TD: Tensor
+
+    def __init__(self, shape: Shape, theta: float) -> None:
+        super().__init__(shape, theta)
+        angle_TP = angles(shape.seq_len, shape.d_model, theta)
+        wave_TD = torch.stack([angle_TP.sin(), angle_TP.cos()], dim=-1).flatten(-2)
+        self.register_buffer("wave_TD", wave_TD.float(), persistent=False)
+
+    def embed(self, x_BTD: Tensor) -> Tensor:
+        return x_BTD + self.wave_TD[: x_BTD.shape[1]].to(x_BTD.dtype)
 
 
 class Rotary(NoPosition):
@@ -40,15 +70,72 @@ class Rotary(NoPosition):
 
     def __init__(self, shape: Shape, theta: float) -> None:
         super().__init__(shape, theta)
-        pairs_P = torch.arange(0, shape.head_dim, 2, dtype=torch.float64) / shape.head_dim
-        angle_TP = torch.arange(shape.seq_len, dtype=torch.float64)[:, None] * theta**-pairs_P
-        turn_TP = torch.polar(torch.ones_like(angle_TP), angle_TP).to(torch.complex64)
+        angle_TP = angles(shape.seq_len, shape.head_dim, theta)
+        turn_TP = torch.polar(torch.ones_like(angle_TP), angle_TP)
         self.register_buffer("turn_TP", turn_TP, persistent=False)
 
     def rotate(self, x_BTHK: Tensor) -> Tensor:
-        pairs = torch.view_as_complex(x_BTHK.float().unflatten(-1, (-1, 2)))
-        turned = torch.view_as_real(pairs * self.turn_TP[: x_BTHK.shape[1], None, :])
-        return turned.flatten(-2).to(x_BTHK.dtype)
+        wide = x_BTHK.to(torch.promote_types(x_BTHK.dtype, torch.float32))  # there are no complex numbers of 16 bits
+        pairs = torch.view_as_complex(wide.unflatten(-1, (-1, 2)))
+        turn_TP = self.turn_TP[: x_BTHK.shape[1], None, :].to(pairs.dtype)
+        return torch.view_as_real(pairs * turn_TP).flatten(-2).to(x_BTHK.dtype)
 
 
-POSITIONS: dict[str, type[NoPosition]] = {"rope": Rotary, "learned": LearnedPosition, "none": NoPosition}
+class Alibi(NoPosition):
+    """Scores fall linearly with distance, each head at its own slope (Press et al. 2022, section 3)."""
+
+    slope_H: Tensor
+
+    def __init__(self, shape: Shape, theta: float) -> None:
+        super().__init__(shape, theta)
+        slope_H = 2.0 ** (-8 * torch.arange(1, shape.n_head + 1) / shape.n_head)
+        self.register_buffer("slope_H", slope_H, persistent=False)
+
+    def bias(self, length: int) -> Tensor:
+        return -self.slope_H[:, None, None] * distances(length, self.slope_H.device)
+
+
+class RelativeBias(NoPosition):
+    """A learned bias for each head and bucket of distance, shared by the layers (Raffel et al. 2020, section 2.1).
+
+    Half of the buckets are single distances, the others grow logarithmically up to MOST, beyond which all share one.
+    """
+
+    BUCKETS, MOST = 32, 128
+
+    def __init__(self, shape: Shape, theta: float) -> None:
+        super().__init__(shape, theta)
+        self.table_HN = nn.Parameter(torch.zeros(shape.n_head, self.BUCKETS))
+
+    @staticmethod
+    def n_parameters(shape: Shape) -> int:
+        return shape.n_head * RelativeBias.BUCKETS
+
+    def bias(self, length: int) -> Tensor:
+        single = self.BUCKETS // 2
+        distance_TT = distances(length, self.table_HN.device).clamp(min=0)
+        grown = (distance_TT.clamp(min=single) / single).log() / math.log(self.MOST / single) * (self.BUCKETS - single)
+        bucket_TT = torch.where(distance_TT < single, distance_TT, (single + grown.long()).clamp(max=self.BUCKETS - 1))
+        return self.table_HN[:, bucket_TT]
+
+
+def angles(length: int, channels: int, theta: float) -> Tensor:
+    """[T, channels / 2] in float64: position t times theta^(-2i / channels)."""
+    pairs_P = torch.arange(0, channels, 2, dtype=torch.float64) / channels
+    return torch.arange(length, dtype=torch.float64)[:, None] * theta**-pairs_P
+
+
+def distances(length: int, device: torch.device) -> Tensor:
+    """[T, T] how far key j lies behind query i: i - j."""
+    place_T = torch.arange(length, device=device)
+    return place_T[:, None] - place_T
+
+
+POSITIONS: dict[str, type[NoPosition]] = {
+    "rope": Rotary,
+    "learned": LearnedPosition,
+    "sinusoidal": Sinusoidal,
+    "relative": RelativeBias,
+    "alibi": Alibi,
+    "none": NoPosition,
+}

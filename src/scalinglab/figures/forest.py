@@ -1,0 +1,42 @@
+"""A forest plot: the paired difference of every variant from the reference, with its interval, margin and verdict."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from scalinglab.figures.style import new_figure
+from scalinglab.theory.comparison import Comparison
+from scalinglab.theory.protocol import Protocol
+
+COLOURS = {
+    "better": "#1b7837",
+    "worse": "#b2182b",
+    "equivalent": "#2166ac",
+    "inconclusive": "#777777",
+    "no verdict": "#777777",
+}
+
+
+def draw(protocol: Protocol, found: Sequence[Comparison]) -> Figure:
+    """Variants in the order of the study, from top to bottom; left of zero is better."""
+    figure, (axis,) = new_figure(1, width=6.8, height=1.3 + 0.34 * len(found))
+    for row, one in enumerate(found):
+        colour = COLOURS[one.verdict]
+        if np.isfinite(one.difference):
+            axis.plot([one.low, one.high], [row, row], color=colour, linewidth=1.6)
+            axis.plot(one.difference, row, "o", color=colour, markersize=5)
+        shown = f"{one.difference:+.3f}  {one.verdict}" if np.isfinite(one.difference) else f"diverged  {one.verdict}"
+        axis.annotate(shown, (1.02, row), xycoords=("axes fraction", "data"), va="center", color=colour)
+    axis.axvline(0, color="black", linewidth=0.9)
+    axis.axvspan(-protocol.margin, protocol.margin, color="#2166ac", alpha=0.12, linewidth=0)
+    axis.set_yticks(range(len(found)), [one.variant for one in found])
+    axis.set_ylim(len(found) - 0.4, -0.6)
+    axis.set_xlabel(f"difference from {protocol.reference} ({protocol.unit}); less is better")
+    axis.set_title(
+        f"{protocol.question}\n{protocol.size}, {protocol.tokens} tokens, {found[0].seeds} paired seeds; "
+        f"95 % intervals; shaded: within the margin of {protocol.margin:g}",
+        fontsize=8,
+        loc="left",
+    )
+    return figure

@@ -1,0 +1,85 @@
+"""variant@theory-variant: one variant of a controlled study, at its best learning rate, over all seeds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalinglab.config import Study, tokens_of
+from scalinglab.corpus import bpe
+from scalinglab.corpus.documents import read_documents
+from scalinglab.errors import UserError
+from scalinglab.files import read_json, write_csv
+from scalinglab.paths import Paths, theory_runs
+from scalinglab.stages.checkpoints import Checkpoint
+from scalinglab.stages.pretraining import read_rate_law
+from scalinglab.stages.short_runs import ShortRun, job_identity
+from scalinglab.theory.measures import MEASURES, TrainedModel
+from scalinglab.theory.protocol import Protocol, protocol_of, study_of
+from scalinglab.training.schedule import run_rate, steps_of
+
+SWEEP_SEED = 0  # of the runs that choose the rate: none of those that are compared
+COLUMNS = ("role", "seed", "factor", "rate", "loss")
+HELD_OUT_TOKENS = 65_536
+
+
+def run(params: Mapping[str, Any], theory: str, variant: str) -> None:
+    protocol, study = protocol_of(params, theory), study_of(params, theory, variant)
+    if unknown := sorted(set(protocol.measures) - MEASURES.keys()):
+        known = ", ".join(sorted(MEASURES))
+        raise UserError(f"studies/{theory}.yaml: measures: {', '.join(unknown)}: unknown; known: {known}")
+    rows = run_variant(study, protocol, f"variant-{theory}-{variant}")
+    measured = [key for key in rows[-1] if key not in COLUMNS]
+    write_csv(theory_runs(theory) / f"{variant}.csv", rows, [*COLUMNS, *sorted(measured)])
+
+
+def run_variant(study: Study, protocol: Protocol, name: str) -> list[dict[str, Any]]:
+    """One row a run: first the sweep of rates, then every seed at the best of them, with all measures."""
+    done = Checkpoint(study, name, job_identity(study, protocol.size, protocol.tokens, protocol.measures))
+    rows: list[dict[str, Any]] = found[1]["rows"] if (found := done.load()) else []
+    held_out = _held_out(study) if protocol.measures else np.empty(0, np.uint16)
+
+    def once(seed: int, factor: float, role: str) -> None:
+        key = {"role": role, "seed": seed, "factor": factor}
+        if not any(key.items() <= row.items() for row in rows):
+            rows.append(key | _train(study, protocol, f"{name}-{role}-{factor:g}-{seed}", seed, factor, held_out))
+            done.save({}, {"rows": rows})
+
+    factors = protocol.rates
+    if len(factors) > 1:
+        for factor in factors:
+            once(SWEEP_SEED, factor, "sweep")
+    sweep = {row["factor"]: row["loss"] for row in rows if row["role"] == "sweep" and np.isfinite(row["loss"])}
+    best = min(sweep, key=lambda factor: sweep[factor]) if sweep else factors[len(factors) // 2]
+    for seed in protocol.seeds:
+        once(seed, best, "run")
+    return rows
+
+
+def _train(
+    study: Study, protocol: Protocol, name: str, seed: int, factor: float, held_out: NDArray[np.uint16]
+) -> dict[str, Any]:
+    """Train one model; its learning rate, held-out loss and measures (NaN where it diverged)."""
+    steps = steps_of(tokens_of(protocol.tokens), study.training.batch_tokens)
+    peak = factor * read_rate_law(study).peak(protocol.size)
+    one = ShortRun(study, f"{protocol.size}s{seed}", name)
+    one.train(steps, run_rate(peak, steps, study.training))
+    trained = TrainedModel(one.model, study.model, held_out)
+    measured = {key: value for measure in protocol.measures for key, value in MEASURES[measure](trained).items()}
+    if one.diverged:
+        measured = dict.fromkeys(measured, float("nan"))
+    return {"rate": peak, "loss": one.held_out_loss(), **measured}
+
+
+def _held_out(study: Study) -> NDArray[np.uint16]:
+    """The first held-out documents as one stream of tokens: longer stretches than the rows of the validation shard."""
+    paths = Paths(study.study)
+    tokenizer = bpe.load(paths.tokenizer, read_json(paths.tokenizer_report)["sha256"])
+    tokens: list[int] = []
+    for document in read_documents(paths.documents, "validation"):
+        if len(tokens) <= HELD_OUT_TOKENS:  # all are read: only then is the table's checksum known to hold
+            tokens += [*tokenizer.encode(document.text), bpe.EOS]
+    if len(tokens) <= 4 * study.mixture.seq_len:
+        raise UserError(f"the held-out text has {len(tokens)} tokens, fewer than four contexts; add text")
+    return np.array(tokens[: HELD_OUT_TOKENS + 1], dtype=np.uint16)

@@ -1,0 +1,26 @@
+"""verdict@theory: every variant of a controlled study against its reference, as a table and a forest plot."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from scalinglab.figures import forest
+from scalinglab.figures.style import save
+from scalinglab.files import write_csv
+from scalinglab.paths import theory_folder, theory_runs
+from scalinglab.theory.comparison import compare
+from scalinglab.theory.protocol import protocol_of
+
+DPI = 140
+
+
+def run(params: Mapping[str, Any], theory: str) -> None:
+    protocol = protocol_of(params, theory)
+    runs = {name: pd.read_csv(theory_runs(theory) / f"{name}.csv") for name in protocol.variants}
+    losses = {name: table[table["role"] == "run"].sort_values("seed")["loss"] for name, table in runs.items()}
+    found = compare({name: list(column) for name, column in losses.items()}, protocol.reference, protocol.margin)
+    folder = theory_folder(theory)
+    write_csv(folder / "verdicts.csv", [asdict(one) for one in found])
+    save(forest.draw(protocol, found), folder / "forest.png", DPI)

@@ -1,0 +1,60 @@
+"""What is measured of a trained model beside its held-out loss, by name in studies/*.yaml."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from scalinglab import config
+from scalinglab.model.decoder import Decoder
+from scalinglab.model.positions import LearnedPosition
+
+BATCH_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained model, its options, and the held-out text as one stream of token ids."""
+
+    model: Decoder
+    options: config.Model
+    held_out: NDArray[np.uint16]
+
+
+def context_length(trained: TrainedModel) -> dict[str, float]:
+    """Mean nats on the same held-out tokens, read in windows of once, twice and four times the trained length.
+
+    A code that extrapolates gains from a longer past. NaN where it has nothing to say beyond its table.
+    """
+    shape = trained.model.shape
+    longest = 4 * shape.seq_len
+    n = (len(trained.held_out) - 1) // longest
+    stream = torch.from_numpy(trained.held_out[: n * longest + 1].astype(np.int64))
+    found = {}
+    for times in (1, 2, 4):
+        length = times * shape.seq_len
+        key = f"loss at {times}x"
+        if times > 1 and isinstance(trained.model.position, LearnedPosition):
+            found[key] = float("nan")
+            continue
+        longer = Decoder(replace(shape, seq_len=length), trained.options)
+        longer.load_state_dict(trained.model.state_dict())
+        inputs_NT, targets_NT = stream[:-1].view(-1, length), stream[1:].view(-1, length)
+        found[key] = _mean_loss(longer.to(next(trained.model.parameters()).device), inputs_NT, targets_NT)
+    return found
+
+
+@torch.no_grad()
+def _mean_loss(model: Decoder, inputs_NT: torch.Tensor, targets_NT: torch.Tensor) -> float:
+    """Mean nats over all targets."""
+    model.eval()
+    device, rows, total = next(model.parameters()).device, max(1, BATCH_TOKENS // inputs_NT.shape[1]), 0.0
+    for inputs_BT, targets_BT in zip(inputs_NT.split(rows), targets_NT.split(rows), strict=True):
+        every_N = torch.arange(inputs_BT.numel(), device=device)
+        total += float(model.loss(inputs_BT.to(device), targets_BT.to(device), every_N)) * inputs_BT.numel()
+    return total / inputs_NT.numel()
+
+
+MEASURES: dict[str, Callable[[TrainedModel], dict[str, float]]] = {"context_length": context_length}

@@ -1,0 +1,91 @@
+"""A controlled study as frozen dataclasses: what its variants share, what each changes, and how they are compared.
+
+One YAML file a study in studies/, documented there. The changes are sections and keys of params.yaml, and are checked
+as such: each variant becomes a whole study of its own.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from scalinglab import config, messages
+from scalinglab.config import Name, PositiveFloat, Study
+from scalinglab.errors import UserError
+
+Changes = dict[str, dict[str, Any]]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]  # seed 0 is that of the sweep of rates
+Rates = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, config=config.STRICT)
+class Quick:
+    """What the quick form does instead: fewer tokens, seeds and rates."""
+
+    tokens: str
+    seeds: Seeds
+    rates: Rates
+
+
+@dataclass(frozen=True, config=config.STRICT)
+class Protocol:
+    """A controlled study. Each key is documented in studies/positions.yaml."""
+
+    question: str
+    unit: str
+    reference: Name
+    margin: PositiveFloat
+    size: str
+    tokens: str
+    seeds: Seeds
+    rates: Rates
+    measures: tuple[str, ...]
+    quick: Quick
+    base: Changes
+    variants: Annotated[dict[Name, Changes], Field(min_length=2)]
+
+    def shortened(self) -> "Protocol":
+        """The quick form of this study."""
+        return replace(self, tokens=self.quick.tokens, seeds=self.quick.seeds, rates=self.quick.rates)
+
+
+def protocol_of(params: Mapping[str, Any], name: str) -> Protocol:
+    """The controlled study of a name, from all parameters. Raises UserError with one line a problem."""
+    known = params.get("theory", {})
+    if name not in known:
+        raise UserError(f"no controlled study {name!r}; known: {', '.join(sorted(known)) or 'none (studies/*.yaml)'}")
+    where = f"studies/{name}.yaml"
+    try:
+        protocol = TypeAdapter(Protocol).validate_python(known[name])
+    except ValidationError as error:
+        fields = sorted(Protocol.__dataclass_fields__)
+        raise UserError("\n".join(messages.lines(where, error.errors(), {(): fields}))) from None
+    try:
+        config.width_of(protocol.size), config.tokens_of(protocol.tokens), config.tokens_of(protocol.quick.tokens)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    if protocol.reference not in protocol.variants:
+        raise UserError(f"{where}: reference = {protocol.reference!r}: {_no_variant(protocol)}")
+    for label, seeds in (("seeds", protocol.seeds), ("quick.seeds", protocol.quick.seeds)):
+        if len(set(seeds)) != len(seeds):
+            raise UserError(f"{where}: {label} = {list(seeds)}: repeats a seed; list each once")
+    return protocol
+
+
+def study_of(params: Mapping[str, Any], name: str, variant: str) -> Study:
+    """The study whose parameters are params.yaml, changed by what the variants share and then by this one."""
+    protocol = protocol_of(params, name)
+    if variant not in protocol.variants:
+        raise UserError(f"studies/{name}.yaml: variant {variant!r}: {_no_variant(protocol)}")
+    values = {section: copy.deepcopy(value) for section, value in params.items() if section != "theory"}
+    for changes in (protocol.base, protocol.variants[variant]):
+        for section, keys in changes.items():
+            values[section] = {**values.get(section, {}), **keys}
+    return config.parse(values, f"studies/{name}.yaml: variant {variant}")
+
+
+def _no_variant(protocol: Protocol) -> str:
+    return f"no such variant; known: {', '.join(protocol.variants)}"

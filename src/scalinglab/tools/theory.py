@@ -1,0 +1,57 @@
+"""`scalinglab theory`: the controlled studies, and the quick form of one: a look before the real thing.
+
+The quick form trains a few seeds on fewer tokens, at the study's own learning rate, outside the DAG and its caches;
+`snakemake --cores 2 theory_<name>` runs the whole protocol.
+"""
+
+import argparse
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from scalinglab import pipeline
+from scalinglab.errors import UserError
+
+
+def run(arguments: argparse.Namespace) -> None:
+    params = pipeline.all_params()
+    if arguments.name is None:
+        for name, study in params.get("theory", {}).items():
+            print(f"{name:12} {study['question']}")
+        return
+    if not arguments.quick:
+        raise UserError(
+            f"`snakemake --cores 2 theory_{arguments.name}` runs the whole study; "
+            f"`scalinglab theory {arguments.name} --quick` a small form of it"
+        )
+    _quick(params, arguments.name, arguments.cores)
+
+
+def _quick(params: dict[str, Any], name: str, cores: int) -> None:
+    from scalinglab.figures import forest
+    from scalinglab.figures.style import save
+    from scalinglab.stages.verdict import DPI
+    from scalinglab.theory.comparison import compare
+    from scalinglab.theory.protocol import protocol_of
+
+    protocol = protocol_of(params, name).shortened()
+    folder = Path(".scratch") / params["study"] / "theory"
+    with ProcessPoolExecutor(cores, get_context("spawn")) as pool:
+        jobs = {variant: pool.submit(_variant, params, name, variant) for variant in protocol.variants}
+        losses = {variant: [row["loss"] for row in job.result()] for variant, job in jobs.items()}
+    found = compare(losses, protocol.reference, protocol.margin)
+    print(f"{protocol.question} ({protocol.tokens} tokens, {len(protocol.seeds)} seeds, {protocol.unit})")
+    for one in found:
+        print(f"{one.variant:16} {one.difference:+.3f} [{one.low:+.3f}, {one.high:+.3f}]  {one.verdict}")
+    save(forest.draw(protocol, found), folder / f"{name}.png", DPI)
+    print(folder / f"{name}.png")
+
+
+def _variant(params: dict[str, Any], name: str, variant: str) -> list[dict[str, Any]]:
+    """In a process of its own: torch and its threads are not to be forked."""
+    from scalinglab.stages.variant import run_variant
+    from scalinglab.theory.protocol import protocol_of, study_of
+
+    protocol = protocol_of(params, name).shortened()
+    return run_variant(study_of(params, name, variant), protocol, f"quick-{name}-{variant}")

@@ -1,0 +1,73 @@
+"""A controlled study from its variants to the verdict, on real text and tiny models."""
+
+import shutil
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from scalinglab.config import Study
+from scalinglab.errors import UserError
+from scalinglab.files import write_json
+from scalinglab.paths import Paths, theory_folder, theory_runs
+from scalinglab.stages import clean, download, encode, tokenizer, variant, verdict
+from scalinglab.stages.checkpoints import SCRATCH
+from tests.conftest import ROOT
+from tests.stages.test_data_stages import study as text_study  # noqa: F401 - a fixture
+
+TINY = {
+    "size": "d8",
+    "tokens": "4k",
+    "seeds": [1, 2, 3],
+    "rates": [0.5, 1, 2],
+    "variants": {name: {"model": {"position": name}} for name in ("rope", "learned", "alibi")},
+}
+
+
+@pytest.fixture
+def params(text_study: Study) -> dict[str, Any]:  # noqa: F811
+    """The smoke study's data, and the study of positions made tiny."""
+    for stage in (download, clean, tokenizer, encode):
+        stage.run(text_study)
+    write_json(Paths("smoke").rate_law, {"prefactor": 0.02, "exponent": 0.0})
+    values = yaml.safe_load((ROOT / "presets/smoke.yaml").read_text())
+    values["training"] |= {"batch_tokens": 256, "warmup_tokens": 512}
+    values["theory"] = yaml.safe_load((ROOT / "studies/positions.yaml").read_text())["theory"]
+    values["theory"]["positions"] |= TINY
+    return values
+
+
+def test_from_variants_to_a_verdict(params: dict[str, Any]) -> None:
+    for name in TINY["variants"]:  # type: ignore[attr-defined]
+        variant.run(params, "positions", name)
+    rope, learned = (pd.read_csv(theory_runs("positions") / f"{name}.csv") for name in ("rope", "learned"))
+    assert rope["role"].tolist() == ["sweep"] * 3 + ["run"] * 3
+    assert rope["seed"].tolist() == [0, 0, 0, 1, 2, 3]
+    sweep = rope[rope["role"] == "sweep"]
+    best = sweep.loc[sweep["loss"].idxmin(), "rate"]
+    assert (rope[rope["role"] == "run"]["rate"] == best).all()
+    assert rope["loss"].nunique() == 6
+    assert rope[["loss at 1x", "loss at 2x", "loss at 4x"]].notna().all().all()
+    assert learned["loss at 2x"].isna().all(), "it has no vector for places it was not trained on"
+    verdict.run(params, "positions")
+    table = pd.read_csv(theory_folder("positions") / "verdicts.csv")
+    assert table["variant"].tolist() == ["learned", "alibi"]
+    assert table["difference"].iloc[0] == pytest.approx((learned["loss"] - rope["loss"])[3:].mean(), abs=1e-4)
+    assert (theory_folder("positions") / "forest.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_again_and_from_its_checkpoint_it_is_bitwise_the_same(params: dict[str, Any]) -> None:
+    tables = []
+    for again in range(3):
+        if again == 2:
+            shutil.rmtree(SCRATCH)
+        variant.run(params, "positions", "rope")
+        tables.append((theory_runs("positions") / "rope.csv").read_bytes())
+    assert tables[0] == tables[1] == tables[2]
+
+
+def test_unknown_measures_are_refused_before_anything_is_trained(params: dict[str, Any]) -> None:
+    params["theory"]["positions"]["measures"] = ["speed"]
+    with pytest.raises(UserError, match="positions.yaml: measures: speed: unknown; known: context_length"):
+        variant.run(params, "positions", "rope")
