@@ -122,6 +122,7 @@ class Model:
     kv_groups: PositiveInt
     ff_ratio: PositiveFloat
     norm: str
+    norm_place: Literal["pre", "post"]
     position: str
     attention: str
     feed_forward: str

@@ -318,7 +318,7 @@ def test_a_failing_stage_leaves_nothing_and_says_why(repository: Repository) -> 
     good = yaml.safe_load((repository.root / "params.yaml").read_text())["model"]["norm"]
     repository.change("model.norm", "rmsnrm")
     output = repository.call("snakemake", "--cores", "2", check=False)
-    assert "model.norm = 'rmsnrm': unknown; known: layernorm, none, rmsnorm" in output, output
+    assert "model.norm = 'rmsnrm': unknown; known: batchnorm, layernorm, none, rmsnorm" in output, output
     assert "Traceback" not in output
     repository.change("model.norm", good)
     assert NOTHING in repository.snakemake()

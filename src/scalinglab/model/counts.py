@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 from scalinglab.config import Model
 from scalinglab.model.feed_forward import FEED_FORWARDS
+from scalinglab.model.norms import NORMS
 from scalinglab.model.positions import POSITIONS
 from scalinglab.model.shape import Shape
 
@@ -32,7 +33,8 @@ def count(shape: Shape, options: Model) -> Counts:
     attention = width * (shape.n_head + 2 * shape.n_kv_head) * shape.head_dim + heads_width * width
     feed_forward = FEED_FORWARDS[options.feed_forward].n_matrices * width * shape.d_ff
     block_matmul = layers * (attention + feed_forward)
-    norm_vectors = 0 if options.norm == "none" else (2 * layers + 1) * width
+    n_norms = 2 * layers + (options.norm_place == "pre")  # one more behind the last block
+    norm_vectors = n_norms * NORMS[options.norm].n_vectors * width
     vectors = norm_vectors + (layers * width if options.token_shift else 0)
     head = shape.vocab_size * width
     tables = head + POSITIONS[options.position].n_parameters(shape)

@@ -1,4 +1,4 @@
-"""The decoder: embedding, pre-norm blocks, final norm, head."""
+"""The decoder: embedding, blocks, final norm, head."""
 
 import math
 
@@ -16,7 +16,10 @@ from scalinglab.model.shape import Shape
 
 
 class Block(nn.Module):
-    """x + attention(norm x), then x + feed_forward(norm x)."""
+    """x + attention(norm x), then x + feed_forward(norm x); with norms behind, norm(x + attention x) and so on.
+
+    Before the parts: Xiong et al. 2020; behind them: Vaswani et al. 2017.
+    """
 
     def __init__(self, shape: Shape, options: config.Model, position: NoPosition) -> None:
         super().__init__()
@@ -26,8 +29,12 @@ class Block(nn.Module):
         self.attention = pick(ATTENTIONS, "attention", options.attention)(shape, position)
         self.feed_forward_norm = norm(shape.d_model)
         self.feed_forward = pick(FEED_FORWARDS, "feed_forward", options.feed_forward)(shape)
+        self._behind = options.norm_place == "post"
 
     def forward(self, x_BTD: Tensor) -> Tensor:
+        if self._behind:
+            x_BTD = self.attention_norm(x_BTD + self.attention(self.shift(x_BTD)))
+            return self.feed_forward_norm(x_BTD + self.feed_forward(x_BTD))
         x_BTD = x_BTD + self.attention(self.shift(self.attention_norm(x_BTD)))
         return x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
 
@@ -41,7 +48,8 @@ class Decoder(nn.Module):
         self.embedding = nn.Embedding(shape.vocab_size, shape.d_model)
         self.position = pick(POSITIONS, "position", options.position)(shape, options.rope_theta)
         self.blocks = nn.ModuleList(Block(shape, options, self.position) for _ in range(shape.n_layer))
-        self.norm = pick(NORMS, "norm", options.norm)(shape.d_model)
+        final = "none" if options.norm_place == "post" else options.norm  # the last block ended with one
+        self.norm = pick(NORMS, "norm", final)(shape.d_model)
         self.head = nn.Linear(shape.d_model, shape.vocab_size, bias=False)
         if options.tied_head:
             self.head.weight = self.embedding.weight

@@ -47,6 +47,38 @@ def context_length(trained: TrainedModel) -> dict[str, float]:
 
 
 @torch.no_grad()
+def activations(trained: TrainedModel) -> dict[str, float]:
+    """How sparse the feed-forward's hidden units are on held-out text, mean over layers.
+
+    exactly zero: their share. near zero: the share below a hundredth of the layer's root mean square. half the energy:
+    the smallest share of units, of each token the largest, that hold half of the sum of squares.
+    """
+    hidden: list[torch.Tensor] = []
+    downs = [module for name, module in trained.model.named_modules() if name.endswith("feed_forward.down")]
+    hooks = [
+        down.register_forward_pre_hook(lambda _, inputs: hidden.append(inputs[0].flatten(0, -2))) for down in downs
+    ]
+    length = trained.model.shape.seq_len
+    n = min(BATCH_TOKENS, len(trained.held_out)) // length
+    tokens_NT = torch.from_numpy(trained.held_out[: n * length].astype(np.int64)).view(n, length)
+    trained.model.eval()
+    trained.model.hidden(tokens_NT.to(next(trained.model.parameters()).device))
+    for hook in hooks:
+        hook.remove()
+    rows = []
+    for units_NF in hidden:
+        energy_NF = units_NF.double().square().sort(dim=1, descending=True).values
+        share_NF = energy_NF.cumsum(1) / energy_NF.sum(1, keepdim=True).clamp(min=1e-30)
+        below = units_NF.abs() < 0.01 * units_NF.square().mean().sqrt()
+        half_N = (share_NF < 0.5).sum(1) + 1
+        rows.append(
+            [(units_NF == 0).double().mean(), below.double().mean(), half_N.double().mean() / units_NF.shape[1]]
+        )
+    means = torch.tensor(rows).mean(0).tolist()
+    return dict(zip(("exactly zero", "near zero", "half the energy"), means, strict=True))
+
+
+@torch.no_grad()
 def _mean_loss(model: Decoder, inputs_NT: torch.Tensor, targets_NT: torch.Tensor) -> float:
     """Mean nats over all targets."""
     model.eval()
@@ -57,4 +89,7 @@ def _mean_loss(model: Decoder, inputs_NT: torch.Tensor, targets_NT: torch.Tensor
     return total / inputs_NT.numel()
 
 
-MEASURES: dict[str, Callable[[TrainedModel], dict[str, float]]] = {"context_length": context_length}
+MEASURES: dict[str, Callable[[TrainedModel], dict[str, float]]] = {
+    "context_length": context_length,
+    "activations": activations,
+}
