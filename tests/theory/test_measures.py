@@ -12,7 +12,7 @@ from scipy.stats import norm
 from scalinglab import config
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.shape import shape_of
-from scalinglab.theory.measures import TrainedModel, activations, context_length
+from scalinglab.theory.measures import TrainedModel, activations, context_length, head_roles
 
 
 def model_of(options: config.Model, **changes: object) -> TrainedModel:
@@ -47,3 +47,24 @@ def test_sparsity_of_units_that_are_half_on(options: config.Model) -> None:
     beyond = brentq(lambda t: 2 * quad(lambda x: x * x * norm.pdf(x), t, np.inf)[0] - 0.5, 0, 5)
     assert identity["half the energy"] == pytest.approx(2 * norm.sf(beyond), abs=0.02)
     assert relu["half the energy"] == pytest.approx(norm.sf(beyond), abs=0.02)
+
+
+def test_roles_of_heads_that_look_nowhere_in_particular(options: config.Model) -> None:
+    """With queries of zero, every place spreads its attention evenly over itself and the past."""
+    trained = model_of(options, position="none")
+    with torch.no_grad():
+        for block in trained.model.blocks:
+            block.attention.qkv.weight[:16] = 0
+    even = np.mean([1 / (place + 1) for place in range(8, 16)])
+    assert list(head_roles(trained).values()) == pytest.approx([even] * 4, rel=1e-5)
+
+
+def test_a_head_made_to_look_one_place_back_is_a_previous_token_head(options: config.Model) -> None:
+    """By a relative bias: only a distance of one is not hidden."""
+    trained = model_of(options, position="relative")
+    with torch.no_grad():
+        trained.model.position.table_HN.fill_(-100.0)
+        trained.model.position.table_HN[0, 1] = 0.0
+    roles = head_roles(trained)
+    assert roles["previous token"] == pytest.approx(1)
+    assert roles["induction"] < 0.5

@@ -54,7 +54,7 @@ def test_mistakes_are_named(params: dict[str, Any], change: dict[str, Any], said
 
 
 def test_unknown_names_list_the_known_ones(params: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=r"no controlled study 'poitions'; known: feed_forward, norms, positions"):
+    with pytest.raises(UserError, match=r"no controlled study 'poitions'; known: attention_scale, feed"):
         protocol_of(params, "poitions")
     with pytest.raises(UserError, match=r"variant 'rotary': no such variant; known: rope, learned, sinusoidal"):
         study_of(params, "positions", "rotary")

@@ -25,9 +25,19 @@ class CausalAttention(nn.Module):
         bias_HTT = self._bias(x_BTD.shape[1])
         mask_HTT = None if bias_HTT is None else _hide_future(bias_HTT).to(x_BTD.dtype)
         y_BHTK = F.scaled_dot_product_attention(
-            q_BHTK, k_BHTK, v_BHTK, mask_HTT, is_causal=mask_HTT is None, enable_gqa=self.n_kv_head != self.n_head
+            q_BHTK,
+            k_BHTK,
+            v_BHTK,
+            mask_HTT,
+            is_causal=mask_HTT is None,
+            enable_gqa=self.n_kv_head != self.n_head,
+            scale=self.scale(),
         )
         return self.out(y_BHTK.transpose(1, 2).flatten(2))
+
+    def scale(self) -> float:
+        """What scores are multiplied with: products of K independent channels of unit variance have variance K."""
+        return self.head_dim**-0.5
 
     def weights(self, x_BTD: Tensor) -> Tensor:
         """[B, H, T, T] how much each position takes from each earlier one: for looking inside, not for training."""
@@ -35,7 +45,7 @@ class CausalAttention(nn.Module):
         return self._weigh(q_BHTK, self._for_each_query_head(k_BHTK))
 
     def _weigh(self, q_BHTK: Tensor, k_BHTK: Tensor) -> Tensor:
-        scores_BHTT = q_BHTK @ k_BHTK.transpose(-1, -2) / self.head_dim**0.5
+        scores_BHTT = q_BHTK @ k_BHTK.transpose(-1, -2) * self.scale()
         bias_HTT = self._bias(scores_BHTT.shape[-1])
         return _hide_future(scores_BHTT if bias_HTT is None else scores_BHTT + bias_HTT).softmax(dim=-1)
 
@@ -49,6 +59,13 @@ class CausalAttention(nn.Module):
 
     def _for_each_query_head(self, x_BHTK: Tensor) -> Tensor:
         return x_BHTK.repeat_interleave(self.n_head // self.n_kv_head, dim=1)
+
+
+class UnscaledAttention(CausalAttention):
+    """Attention without 1 / sqrt(K): for the study of what that factor is for."""
+
+    def scale(self) -> float:
+        return 1.0
 
 
 class LinearAttention(CausalAttention):
@@ -93,4 +110,8 @@ class TokenShift(nn.Module):
         return torch.lerp(x_BTD, previous_BTD, self.mix_D)
 
 
-ATTENTIONS: dict[str, type[CausalAttention]] = {"causal": CausalAttention, "linear": LinearAttention}
+ATTENTIONS: dict[str, type[CausalAttention]] = {
+    "causal": CausalAttention,
+    "unscaled": UnscaledAttention,
+    "linear": LinearAttention,
+}

@@ -79,6 +79,34 @@ def activations(trained: TrainedModel) -> dict[str, float]:
 
 
 @torch.no_grad()
+def head_roles(trained: TrainedModel) -> dict[str, float]:
+    """What the most specialised head of each kind does, as mean attention weight, on random tokens that come twice.
+
+    From a place in the second half: to the place before it (previous token), to the same token in the first half
+    (duplicate), and to the one that followed it there (induction; Olsson et al. 2022). saturation: mean largest weight.
+    """
+    model = trained.model
+    half = model.shape.seq_len // 2
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.from_numpy(np.unique(trained.held_out).astype(np.int64))
+    first = tokens[torch.randint(len(tokens), (32, half), generator=generator)]
+    seen: list[torch.Tensor] = []
+    kinds = [module for name, module in model.named_modules() if name.endswith(".attention")]
+    hooks = [
+        kind.register_forward_pre_hook(lambda kind, inputs: seen.append(kind.weights(inputs[0]))) for kind in kinds
+    ]
+    model.eval()
+    model.hidden(torch.cat([first, first], dim=1).to(next(model.parameters()).device))
+    for hook in hooks:
+        hook.remove()
+    weights_BHTT = torch.cat(seen, dim=1)
+    place = torch.arange(half, 2 * half, device=weights_BHTT.device)
+    back = {"previous token": 1, "duplicate": half, "induction": half - 1}
+    roles = {name: weights_BHTT[:, :, place, place - by].mean((0, 2)).max().item() for name, by in back.items()}
+    return roles | {"saturation": weights_BHTT[:, :, place].amax(-1).mean().item()}
+
+
+@torch.no_grad()
 def _mean_loss(model: Decoder, inputs_NT: torch.Tensor, targets_NT: torch.Tensor) -> float:
     """Mean nats over all targets."""
     model.eval()
@@ -92,4 +120,5 @@ def _mean_loss(model: Decoder, inputs_NT: torch.Tensor, targets_NT: torch.Tensor
 MEASURES: dict[str, Callable[[TrainedModel], dict[str, float]]] = {
     "context_length": context_length,
     "activations": activations,
+    "head_roles": head_roles,
 }
