@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import reliability
+import theory
 from reliability import read
 
 ROOT = Path(__file__).parent.parent
@@ -368,16 +369,16 @@ def updated(text: str, fresh: str) -> str:
 
 
 def main() -> None:
-    stale = []
+    wanted = theory.pages()
     for name, make in (("README.md", block), ("docs/reliability.md", reliability.block)):
-        page = ROOT / name
-        text = page.read_text(encoding="utf-8")
-        fresh = updated(text, make())
-        if fresh != text and "--check" in sys.argv:
-            stale.append(name)
-        elif fresh != text:
-            page.write_text(fresh, encoding="utf-8")
-    sys.exit(f"{', '.join(stale)} out of date: python docs/update_readme.py" if stale else 0)
+        wanted[name] = updated((ROOT / name).read_text(encoding="utf-8"), make())
+    there = {name: (ROOT / name).read_text(encoding="utf-8") if (ROOT / name).exists() else "" for name in wanted}
+    stale = [name for name, text in wanted.items() if text != there[name]]
+    if "--check" in sys.argv:
+        sys.exit(f"{', '.join(stale)} out of date: python docs/update_readme.py" if stale else 0)
+    for name in stale:
+        (ROOT / name).parent.mkdir(exist_ok=True)
+        (ROOT / name).write_text(wanted[name], encoding="utf-8")
 
 
 if __name__ == "__main__":

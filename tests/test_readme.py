@@ -1,7 +1,13 @@
 """The README's numbers are those of the published files."""
 
+import importlib
+import shutil
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+import yaml
 
 from tests.conftest import ROOT
 
@@ -18,3 +24,26 @@ def test_pictures_in_the_readme_exist() -> None:
     pictures = [part.split(")")[0] for part in text.split("](")[1:] if part.split(")")[0].endswith(".png")]
     assert len(pictures) >= 4
     assert all((ROOT / picture).exists() for picture in pictures)
+
+
+def test_a_page_holds_what_the_results_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    pages = importlib.import_module("theory").pages
+    shutil.copytree(ROOT / "studies", tmp_path / "studies")
+    runs = tmp_path / "results/theory/norms/runs"
+    runs.mkdir(parents=True)
+    for name in yaml.safe_load((ROOT / "studies/norms.yaml").read_text())["theory"]["norms"]["variants"]:
+        (runs / f"{name}.csv").write_text(
+            "role,seed,factor,rate,loss,extra\nsweep,0,2,0.02,3.5,1\nrun,1,2,0.02,3.1,0.5\nrun,2,2,0.02,3.3,\n"
+        )
+    (runs.parent / "verdicts.csv").write_text(
+        "variant,seeds,mean,difference,low,high,p_zero,p_margin,verdict\nlayernorm,2,3.2,0.04,0.03,0.05,0.01,0.9,worse\n"
+    )
+    found = pages(tmp_path)
+    assert found.keys() == {"docs/theory/README.md", "docs/theory/norms.md"}
+    assert "[norms](norms.md)" in found["docs/theory/README.md"]
+    assert "[positions]" not in found["docs/theory/README.md"]
+    page = found["docs/theory/norms.md"]
+    assert "`rmsnorm` (3.200)" in page
+    assert "| layernorm | +0.040 | +0.030 to +0.050 | worse | 2 (the edge of those tried) |" in page
+    assert "| none | 0.500 |" in page

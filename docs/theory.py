@@ -1,0 +1,96 @@
+"""The pages of docs/theory/, one a controlled study that has results, and their index (see update_readme.py)."""
+
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+ROOT = Path(__file__).parent.parent
+HEAD = "<!-- written by docs/update_readme.py from results/theory/ -->"
+INDEX = """# Controlled studies
+
+One question of a course on language models each, answered on models of this repository. Each variant of a study is
+trained at the best of a few learning rates, chosen on a seed that is compared nowhere; the compared seeds are paired:
+variant and reference share initial seeds and the order of the data. The verdict is *equivalent* where the difference is
+certainly smaller than a margin stated beforehand (two one-sided tests), else *better* or *worse* where it is certainly
+not zero, else *inconclusive*; p-values are adjusted over the variants of a study (Benjamini & Hochberg 1995).
+
+```sh
+scalinglab theory                        # lists the studies
+scalinglab theory positions --quick      # a small form in a few minutes: fewer tokens and seeds, one rate
+snakemake --cores 2 theory_positions     # the whole study; `theory` for all of them
+```
+
+A variant is a line under `variants` in `studies/<name>.yaml`: sections and keys of `params.yaml` that it changes.
+"""
+
+
+def pages(root: Path = ROOT) -> dict[str, str]:
+    """Path below the root -> text, for the index and each study whose verdicts are there."""
+    studies = {}
+    for path in sorted((root / "studies").glob("*.yaml")):
+        if path.name != "dvc.yaml":
+            studies |= yaml.safe_load(path.read_text(encoding="utf-8"))["theory"]
+    done = {name: study for name, study in studies.items() if (root / f"results/theory/{name}/verdicts.csv").exists()}
+    rows = [
+        f"| {f'[{name}]({name}.md)' if name in done else name} | {study['question']} | {', '.join(study['variants'])} |"
+        for name, study in studies.items()
+    ]
+    index = "\n".join([HEAD, "", INDEX, "| study | question | variants |", "|---|---|---|", *rows, ""])
+    found = {"docs/theory/README.md": index}
+    return found | {f"docs/theory/{name}.md": page(root, name, study) for name, study in done.items()}
+
+
+def page(root: Path, name: str, study: dict) -> str:
+    """One study: its question, verdicts, and what else was measured."""
+    folder = root / "results/theory" / name
+    verdicts = pd.read_csv(folder / "verdicts.csv")
+    runs = {variant: pd.read_csv(folder / f"runs/{variant}.csv") for variant in study["variants"]}
+    runs = {variant: table[table["role"] == "run"] for variant, table in runs.items()}
+    reference = runs[study["reference"]]
+    lines = [
+        HEAD,
+        "",
+        f"# {study['question']}",
+        "",
+        f"{study['size']}, {study['tokens']} tokens a run, {len(reference)} paired seeds. Differences from "
+        f"`{study['reference']}` ({reference['loss'].mean():.3f}), in {study['unit']}; less is better. "
+        f"Margin: {study['margin']:g}.",
+        "",
+        f"![Forest plot](../../results/theory/{name}/forest.png)",
+        "",
+        "| variant | difference | 95 % interval | verdict | rate, times the study's |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {row.variant} | {row.difference:+.3f} | {row.low:+.3f} to {row.high:+.3f} | {row.verdict} | "
+            f"{_rate(runs[str(row.variant)], study)} |"
+            for row in verdicts.itertuples()
+        ),
+        "",
+        f"`{study['reference']}` itself: {_rate(reference, study)} times the study's rate.",
+    ]
+    measures = [column for column in reference if column not in ("role", "seed", "factor", "rate", "loss")]
+    if measures:
+        lines += [
+            "",
+            f"Means over seeds (`measures: {', '.join(study['measures'])}`, see src/scalinglab/theory/measures.py):",
+            "",
+            "| variant | " + " | ".join(measures) + " |",
+            "|---|" + "---|" * len(measures),
+            *(
+                f"| {variant} | " + " | ".join(_shown(table[column].mean()) for column in measures) + " |"
+                for variant, table in runs.items()
+            ),
+        ]
+    return "\n".join([*lines, ""])
+
+
+def _rate(table: pd.DataFrame, study: dict) -> str:
+    """The factor that the sweep chose, and whether it lies at the edge of what was tried."""
+    factor = table["factor"].iloc[0]
+    edge = len(study["rates"]) > 1 and factor in (min(study["rates"]), max(study["rates"]))
+    return f"{factor:g}" + (" (the edge of those tried)" if edge else "")
+
+
+def _shown(value: float) -> str:
+    return "" if value != value else f"{value:.3f}"
