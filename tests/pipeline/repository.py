@@ -17,6 +17,21 @@ NOTHING = "Nothing to be done"
 UP_TO_DATE = "Data and pipelines are up to date."
 
 
+def with_all_behind(stages: list[pipeline.Stage], names: set[str]) -> set[str]:
+    """Stages of some names and all that hang off them: not every stage stands behind its inputs in dvc.yaml."""
+    while True:
+        outs = [out for stage in stages if stage.name in names for out in stage.outs]
+        deps = {stage.name: [dep for dep in stage.deps if pipeline.is_result(dep)] for stage in stages}
+        more = {
+            name
+            for name, own in deps.items()
+            if name not in names and any(out == dep or out.startswith(f"{dep}/") for dep in own for out in outs)
+        }
+        if not more:
+            return names
+        names = names | more
+
+
 class Repository:
     """A copy of the project with the commands that users type."""
 
@@ -51,13 +66,7 @@ class Repository:
 
     def stale(self) -> set[str]:
         """Stages that DVC would reproduce, and all that hang off them (`dvc status` does not follow those)."""
-        stale = set(json.loads(self.call("dvc", "status", "--json", "dvc.yaml")))
-        stages = self.stages()
-        for stage in stages:  # dvc.yaml lists upstream stages first
-            before = [other for other in stages if other.name in stale]
-            if any(out == dep or out.startswith(f"{dep}/") for dep in stage.deps for o in before for out in o.outs):
-                stale.add(stage.name)
-        return stale
+        return with_all_behind(self.stages(), set(json.loads(self.call("dvc", "status", "--json", "dvc.yaml"))))
 
     def stages(self) -> list[pipeline.Stage]:
         """The stages of the study, without the controlled studies beside it."""

@@ -11,7 +11,7 @@ import yaml
 from scalinglab import config, pipeline
 from scalinglab.errors import UserError
 from scalinglab.pipeline import Stage
-from tests.pipeline.repository import Repository
+from tests.pipeline.repository import Repository, with_all_behind
 
 
 def leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -49,15 +49,7 @@ def edit_source(repository: Repository, rng: random.Random) -> str:
 def right_stages(repository: Repository, edited: str) -> set[str]:
     """Stages that declare the edited key or file, and all that depend on what they make."""
     stages = repository.stages()
-    stale: set[str] = set()
-    outs: set[str] = set()
-    for stage in stages:  # dvc.yaml lists upstream stages first
-        if declares(stage, edited) or any(
-            out == dep or out.startswith(f"{dep}/") for dep in stage.deps if pipeline.is_result(dep) for out in outs
-        ):
-            stale.add(stage.name)
-            outs.update(stage.outs)
-    return stale
+    return with_all_behind(stages, {stage.name for stage in stages if declares(stage, edited)})
 
 
 def declares(stage: Stage, edited: str) -> bool:
