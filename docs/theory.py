@@ -1,5 +1,6 @@
 """The pages of docs/theory/, one a controlled study that has results, and their index (see update_readme.py)."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -31,19 +32,19 @@ def pages(root: Path = ROOT) -> dict[str, str]:
     for path in sorted((root / "studies").glob("*.yaml")):
         if path.name != "dvc.yaml":
             studies |= yaml.safe_load(path.read_text(encoding="utf-8"))["theory"]
-    done = {name: study for name, study in studies.items() if (root / f"results/theory/{name}/verdicts.csv").exists()}
+    done = [name for name in studies if (root / f"results/theory/{name}/verdicts.csv").exists()]
     rows = [
         f"| {f'[{name}]({name}.md)' if name in done else name} | {study['question']} | {', '.join(study['variants'])} |"
         for name, study in studies.items()
     ]
     index = "\n".join([HEAD, "", INDEX, "| study | question | variants |", "|---|---|---|", *rows, ""])
     found = {"docs/theory/README.md": index}
-    return found | {f"docs/theory/{name}.md": page(root, name, study) for name, study in done.items()}
+    return found | {f"docs/theory/{name}.md": page(root / "results/theory" / name) for name in done}
 
 
-def page(root: Path, name: str, study: dict) -> str:
-    """One study: its question, verdicts, and what else was measured."""
-    folder = root / "results/theory" / name
+def page(folder: Path) -> str:
+    """One study: its question, verdicts, and what else was measured; all from its results, whatever it says now."""
+    study = json.loads((folder / "protocol.json").read_text(encoding="utf-8"))
     verdicts = pd.read_csv(folder / "verdicts.csv")
     runs = {variant: pd.read_csv(folder / f"runs/{variant}.csv") for variant in study["variants"]}
     runs = {variant: table[table["role"] == "run"] for variant, table in runs.items()}
@@ -53,11 +54,11 @@ def page(root: Path, name: str, study: dict) -> str:
         "",
         f"# {study['question']}",
         "",
-        f"{study['size']}, {study['tokens']} tokens a run, {len(reference)} paired seeds. Differences from "
-        f"`{study['reference']}` ({reference['loss'].mean():.3f}), in {study['unit']}; less is better. "
-        f"Margin: {study['margin']:g}.",
+        f"On the data of `{study['study']}`: {study['size']}, {study['tokens']} tokens a run, {len(reference)} paired "
+        f"seeds. Differences from `{study['reference']}` ({reference['loss'].mean():.3f}), in {study['unit']}; less is "
+        f"better. Margin: {study['margin']:g}.",
         "",
-        f"![Forest plot](../../results/theory/{name}/forest.png)",
+        f"![Forest plot](../../results/theory/{study['name']}/forest.png)",
         "",
         "| variant | difference | 95 % interval | verdict | rate, times the study's |",
         "|---|---|---|---|---|",

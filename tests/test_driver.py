@@ -2,7 +2,9 @@
 
 import pytest
 
+from scalinglab import driver, pipeline
 from scalinglab.driver import LOOKS_ONLY, failures
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("argument", ["-n", "-np", "--dry-run", "--dryrun", "--lint", "--unlock", "--summary", "--dag"])
@@ -27,3 +29,20 @@ def test_failures_name_the_stage_and_the_reason(tmp_path) -> None:
         f"laws: ValueError: broken (see {tmp_path}/laws.log)",
     ]
     assert failures(tmp_path, since=4e9) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "theory"),
+    [
+        (["--cores", "2"], False),
+        (["--cores", "2", "theory_norms"], True),
+        (["-c2", "verdict_norms"], True),
+        (["-c2", "theory"], True),
+        (["-c2", "results/theory/norms/verdicts.csv"], True),
+        (["--directory", "/home/me/theory"], False),
+        (None, True),
+    ],
+)
+def test_controlled_studies_are_looked_at_where_they_are_asked_for(arguments: list[str] | None, theory: bool) -> None:
+    stages = driver._asked_for(pipeline.load(ROOT), arguments)
+    assert any(stage.name.startswith("studies/") for stage in stages) == theory

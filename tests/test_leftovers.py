@@ -13,6 +13,7 @@ from tests.conftest import ROOT
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    shutil.copytree(ROOT / "studies", tmp_path / "studies")
     text = (ROOT / "presets/smoke.yaml").read_text().replace("seeds: []", "seeds: [0]")
     (tmp_path / "params.yaml").write_text(text)
     return tmp_path
@@ -20,12 +21,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_checkpoints_go_with_their_own_stage_and_study_alone(project: Path) -> None:
     of = {
-        "tune@d8": ["tune-d8", "tune-d8.older", "tune-d8-0.03", "tune-d8-0.03.older"],
+        "tune@d8": ["tune-d8", "tune-d8.older", "tune-d8.0.03", "tune-d8.0.03.older"],
         "trunk@d8-segment1": ["trunk-d8-80k", "trunk-d8-80k.older"],
         "anneal@d12-20k": ["anneal-d12-20k"],
-        "recipe@0-tuned-d8": ["recipe-0-tuned-d8", "recipe-0-tuned-d8-budgets"],
+        "studies/dvc.yaml:variant_norms@rmsnorm": ["variant-norms-rmsnorm", "variant-norms-rmsnorm.run-1-2.older"],
+        "recipe@0-tuned-d8": ["recipe-0-tuned-d8", "recipe-0-tuned-d8.budgets"],
     }
-    others = ["trunk-d8-20k", "anneal-d12-80k", "tune-d16", "recipe-0-base-d8", "trunk-d8s1-80k"]
+    others = ["trunk-d8-20k", "anneal-d12-80k", "tune-d16", "recipe-0-base-d8", "trunk-d8s1-80k",
+              "variant-norms-rmsnorm-post", "variant-norms-rmsnorm-post.run-1-2"]  # fmt: skip
     for study in ("smoke", "another"):
         folder = project / ".scratch" / study / "checkpoints"
         folder.mkdir(parents=True)
@@ -34,7 +37,7 @@ def test_checkpoints_go_with_their_own_stage_and_study_alone(project: Path) -> N
     leftovers.drop_checkpoints(s for s in pipeline.stages_of(pipeline.load()) if s.name in of)
     left = {path.name.removesuffix(".safetensors") for path in (project / ".scratch/smoke/checkpoints").iterdir()}
     assert left == set(others)
-    assert len(list((project / ".scratch/another/checkpoints").iterdir())) == len(others) + 9
+    assert len(list((project / ".scratch/another/checkpoints").iterdir())) == len(others) + 11
 
 
 def test_half_files_and_stale_locks_go(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """The README's numbers are those of the published files."""
 
 import importlib
+import json
 import shutil
 import subprocess
 import sys
@@ -32,7 +33,10 @@ def test_a_page_holds_what_the_results_say(tmp_path: Path, monkeypatch: pytest.M
     shutil.copytree(ROOT / "studies", tmp_path / "studies")
     runs = tmp_path / "results/theory/norms/runs"
     runs.mkdir(parents=True)
-    for name in yaml.safe_load((ROOT / "studies/norms.yaml").read_text())["theory"]["norms"]["variants"]:
+    protocol = {**yaml.safe_load((ROOT / "studies/norms.yaml").read_text())["theory"]["norms"], "name": "norms"}
+    protocol |= {"study": "mine", "tokens": "7M", "variants": {"rmsnorm": {}, "layernorm": {}, "none": {}}}
+    (runs.parent / "protocol.json").write_text(json.dumps(protocol))
+    for name in protocol["variants"]:
         (runs / f"{name}.csv").write_text(
             "role,seed,factor,rate,loss,extra\nsweep,0,2,0.02,3.5,1\nrun,1,2,0.02,3.1,0.5\nrun,2,2,0.02,3.3,\n"
         )
@@ -44,6 +48,7 @@ def test_a_page_holds_what_the_results_say(tmp_path: Path, monkeypatch: pytest.M
     assert "[norms](norms.md)" in found["docs/theory/README.md"]
     assert "[positions]" not in found["docs/theory/README.md"]
     page = found["docs/theory/norms.md"]
+    assert "On the data of `mine`: d64, 7M tokens a run" in page, "as it was run, not as it would be now"
     assert "`rmsnorm` (3.200)" in page
     assert "| layernorm | +0.040 | +0.030 to +0.050 | worse | 2 (the edge of those tried) |" in page
     assert "| none | 0.500 |" in page

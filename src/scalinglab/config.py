@@ -351,7 +351,7 @@ def _check_tune(study: Study, where: str) -> None:
         raise UserError(f"{where}: tune.rates = {list(tune.rates)}: list rates in growing order, each once")
     if len(tune.rates) == 2:
         raise UserError(f"{where}: tune.rates = {list(tune.rates)}: a best rate between others takes three or more")
-    _check_short_budget(f"{where}: tune.budget = {tune.budget}", tune.budget, training)
+    check_short_budget(f"{where}: tune.budget = {tune.budget}", tune.budget, training)
 
 
 def _check_ladder(study: Study, where: str) -> None:
@@ -361,7 +361,7 @@ def _check_ladder(study: Study, where: str) -> None:
         raise UserError(f"{where}: ladder.budgets = {list(ladder.budgets)}: list budgets in growing order, each once")
     if replicas := [size for size in ladder.sizes if "s" in size]:
         raise UserError(f"{where}: ladder.sizes: {replicas[0]}: list plain widths; ladder.seeds makes replicas")
-    _check_short_budget(f"{where}: ladder.budgets: {ladder.budgets[0]}", ladder.budgets[0], study.training)
+    check_short_budget(f"{where}: ladder.budgets: {ladder.budgets[0]}", ladder.budgets[0], study.training)
     if ladder.warmup_tokens <= warmup:
         raise UserError(
             f"{where}: ladder.warmup_tokens = {ladder.warmup_tokens}: the long warmup; take more than "
@@ -369,7 +369,7 @@ def _check_ladder(study: Study, where: str) -> None:
         )
 
 
-def _check_short_budget(what: str, budget: str, training: Training) -> None:
+def check_short_budget(what: str, budget: str, training: Training) -> None:
     """Whether a run of its own can warm up and decay within a budget."""
     if tokens_of(budget) < 2 * training.batch_tokens:
         raise UserError(f"{what}: less than two batches of {training.batch_tokens} tokens")

@@ -164,10 +164,16 @@ def _note_origins(names: list[str], origin: str) -> None:
 def _asked_for(families: dict[str, Family], arguments: Sequence[str] | None) -> list[Stage]:
     """The stages of the study, and of all controlled studies where Snakemake's arguments name one of their targets.
 
-    To look at those as well would take seconds. No arguments at all ask for everything.
+    A target is a rule (theory_norms, verdict_norms) or a file below results/theory. To look at those stages as well
+    would take seconds. No arguments at all ask for everything.
     """
-    theory = arguments is None or any("theory" in argument for argument in arguments)
+    rules = {"theory"} | {name for family in families.values() if family.theory for name in _rules_of(family)}
+    theory = arguments is None or any(a in rules or a.startswith("results/theory/") for a in arguments)
     return [stage for family in families.values() if theory or not family.theory for stage in family.stages]
+
+
+def _rules_of(family: Family) -> set[str]:
+    return {family.name, f"theory_{family.theory}"}
 
 
 def _remember(names: set[str], valid: Iterable[str], locked: dict[str, str]) -> None:

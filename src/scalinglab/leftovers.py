@@ -55,9 +55,9 @@ def drop_outputs(stages: Iterable[Stage]) -> None:
 
 def drop_checkpoints(stages: Iterable[Stage]) -> None:
     """Remove the checkpoints of stages that are recorded: until then, a killed run may need them once more."""
-    jobs = [_job(stage) for stage in stages]
+    jobs = {_job(stage) for stage in stages}
     for path in Path(".scratch", pipeline.read_params()["study"], "checkpoints").glob("*"):
-        if any(path.name.startswith((f"{job}.", f"{job}-")) for job in jobs):
+        if path.name.partition(".")[0] in jobs:  # no name of a size or a variant has a dot
             path.unlink()
 
 

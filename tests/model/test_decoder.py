@@ -129,8 +129,8 @@ def test_alibi_has_the_slopes_of_its_paper(options: config.Model) -> None:
 
 
 def test_relative_buckets_are_single_distances_and_then_wider(options: config.Model) -> None:
-    """Raffel et al. 2020, section 2.1, of one direction: 32 buckets, those from 128 on share the last."""
-    position = RelativeBias(shape_of("d16", options, 50, 16), 10_000.0)
+    """Raffel et al. 2020, section 2.1, of one direction: 32 buckets; distances from half of the length on share one."""
+    position = RelativeBias(shape_of("d16", options, 50, 256), 10_000.0)
     with torch.no_grad():
         position.table_HN.copy_(torch.arange(32.0).expand_as(position.table_HN))
     bucket_T = position.bias(300)[0, -1].flip(0)  # of distance 0, 1, ...

@@ -71,3 +71,20 @@ def test_unknown_measures_are_refused_before_anything_is_trained(params: dict[st
     params["theory"]["positions"]["measures"] = ["speed"]
     with pytest.raises(UserError, match=r"positions\.yaml: measures: speed: unknown; known: activations, "):
         variant.run(params, "positions", "rope")
+
+
+def test_other_seeds_and_rates_take_no_rows_of_the_ones_before(params: dict[str, Any]) -> None:
+    """Though the runs that they share are not trained again."""
+
+    def runs(seeds: list[int], rates: list[float]) -> pd.DataFrame:
+        params["theory"]["positions"] |= {"seeds": seeds, "rates": rates}
+        variant.run(params, "positions", "rope")
+        return pd.read_csv(theory_runs("positions") / "rope.csv")
+
+    first = runs([1, 2, 3], [1, 2])
+    second = runs([3, 4], [2, 4])
+    assert second["seed"].tolist() == [0, 0, 3, 4]
+    assert second["factor"].tolist()[:2] == [2, 4]
+    shared = first[(first["role"] == "sweep") & (first["factor"] == 2)]["loss"].item()
+    assert second["loss"].iloc[0] == shared
+    assert runs([1, 2], [1])["role"].tolist() == ["run", "run"]

@@ -1,7 +1,5 @@
 """Position codes by name. Each may act on the embeddings (`embed`), queries and keys (`rotate`), or scores (`bias`)."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -98,13 +96,16 @@ class Alibi(NoPosition):
 class RelativeBias(NoPosition):
     """A learned bias for each head and bucket of distance, shared by the layers (Raffel et al. 2020, section 2.1).
 
-    Half of the buckets are single distances, the others grow logarithmically up to MOST, beyond which all share one.
+    Half of the buckets are single distances, the others grow logarithmically up to `most`, beyond which all share one.
+    That is half of the length it is trained on, and goes with the weights: so every bucket is trained.
     """
 
-    BUCKETS, MOST = 32, 128
+    BUCKETS = 32
+    most: Tensor
 
     def __init__(self, shape: Shape, theta: float) -> None:
         super().__init__(shape, theta)
+        self.register_buffer("most", torch.tensor(float(max(self.BUCKETS, shape.seq_len // 2))))
         self.table_HN = nn.Parameter(torch.zeros(shape.n_head, self.BUCKETS))
 
     @staticmethod
@@ -114,7 +115,7 @@ class RelativeBias(NoPosition):
     def bias(self, length: int) -> Tensor:
         single = self.BUCKETS // 2
         distance_TT = distances(length, self.table_HN.device).clamp(min=0)
-        grown = (distance_TT.clamp(min=single) / single).log() / math.log(self.MOST / single) * (self.BUCKETS - single)
+        grown = (distance_TT.clamp(min=single) / single).log() / (self.most / single).log() * (self.BUCKETS - single)
         bucket_TT = torch.where(distance_TT < single, distance_TT, (single + grown.long()).clamp(max=self.BUCKETS - 1))
         return self.table_HN[:, bucket_TT]
 

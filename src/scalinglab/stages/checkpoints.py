@@ -21,7 +21,8 @@ SCRATCH = Path(".scratch")
 class Checkpoint:
     """States of one job, saved at most every `execution.checkpoint_seconds`.
 
-    identity: a digest of all that decides the job's numbers. States of another identity are not taken.
+    name: the job's; where it keeps several, with a dot and more behind it (leftovers.drop_checkpoints). identity: a
+    digest of all that decides its numbers. States of another identity are not taken.
     """
 
     def __init__(self, study: Study, name: str, identity: str) -> None:

@@ -25,7 +25,7 @@ def run(study: Study, seed: str, recipe: str, size: str) -> None:
     name, own = f"recipe-{seed}-{recipe}-{size}", replace(study, training=training)
     one = ShortRun(own, label, name)
     counts = count(one.model.shape, study.model)
-    finished = Checkpoint(study, f"{name}-budgets", job_identity(own, name, peak, study.ladder.budgets))
+    finished = Checkpoint(study, f"{name}.budgets", job_identity(own, name, peak, study.ladder.budgets))
     rows: list[dict[str, Any]] = []
     if found := finished.load():
         rows = found[1]["rows"]

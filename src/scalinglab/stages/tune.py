@@ -17,7 +17,7 @@ def run(study: Study, size: str) -> None:
     finished = Checkpoint(study, f"tune-{size}", job_identity(study, size, steps, study.tune.rates))
     rows: list[dict[str, Any]] = found[1]["rows"] if (found := finished.load()) else []
     for peak in study.tune.rates[len(rows) :]:
-        one = ShortRun(study, size, f"tune-{size}-{peak:g}")
+        one = ShortRun(study, size, f"tune-{size}.{peak:g}")
         one.train(steps, run_rate(peak, steps, study.training))
         tokens = steps * study.training.batch_tokens
         rows.append({"size": size, "rate": peak, "tokens": tokens, "val/loss": one.held_out_loss()})

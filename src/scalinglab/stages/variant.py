@@ -25,7 +25,8 @@ HELD_OUT_TOKENS = 65_536
 
 
 def run(params: Mapping[str, Any], theory: str, variant: str) -> None:
-    protocol, study = protocol_of(params, theory), study_of(params, theory, variant)
+    protocol = protocol_of(params, theory)
+    study = study_of(params, protocol, variant)
     if unknown := sorted(set(protocol.measures) - MEASURES.keys()):
         known = ", ".join(sorted(MEASURES))
         raise UserError(f"studies/{theory}.yaml: measures: {', '.join(unknown)}: unknown; known: {known}")
@@ -37,24 +38,23 @@ def run(params: Mapping[str, Any], theory: str, variant: str) -> None:
 def run_variant(study: Study, protocol: Protocol, name: str) -> list[dict[str, Any]]:
     """One row a run: first the sweep of rates, then every seed at the best of them, with all measures."""
     done = Checkpoint(study, name, job_identity(study, protocol.size, protocol.tokens, protocol.measures))
-    rows: list[dict[str, Any]] = found[1]["rows"] if (found := done.load()) else []
+    # By role, factor and seed: a run is taken for no other, whatever seeds and rates are asked for now.
+    finished: dict[str, dict[str, Any]] = found[1]["runs"] if (found := done.load()) else {}
     held_out = _held_out(study) if protocol.measures else np.empty(0, np.uint16)
 
-    def once(seed: int, factor: float, role: str) -> None:
-        key = {"role": role, "seed": seed, "factor": factor}
-        if not any(key.items() <= row.items() for row in rows):
-            rows.append(key | _train(study, protocol, f"{name}-{role}-{factor:g}-{seed}", seed, factor, held_out))
-            done.save({}, {"rows": rows})
+    def once(role: str, seed: int, factor: float) -> dict[str, Any]:
+        key = f"{role}-{factor:g}-{seed}"
+        if key not in finished:
+            trained = _train(study, protocol, f"{name}.{key}", seed, factor, held_out)
+            finished[key] = {"role": role, "seed": seed, "factor": factor, **trained}
+            done.save({}, {"runs": finished})
+        return finished[key]
 
-    factors = protocol.rates
-    if len(factors) > 1:
-        for factor in factors:
-            once(SWEEP_SEED, factor, "sweep")
-    sweep = {row["factor"]: row["loss"] for row in rows if row["role"] == "sweep" and np.isfinite(row["loss"])}
-    best = min(sweep, key=lambda factor: sweep[factor]) if sweep else factors[len(factors) // 2]
-    for seed in protocol.seeds:
-        once(seed, best, "run")
-    return rows
+    rates = protocol.rates
+    sweep = [once("sweep", SWEEP_SEED, factor) for factor in rates] if len(rates) > 1 else []
+    ended = [row for row in sweep if np.isfinite(row["loss"])]
+    best = min(ended, key=lambda row: row["loss"])["factor"] if ended else rates[len(rates) // 2]
+    return sweep + [once("run", seed, best) for seed in protocol.seeds]
 
 
 def _train(

@@ -8,7 +8,7 @@ import pandas as pd
 
 from scalinglab.figures import forest
 from scalinglab.figures.style import save
-from scalinglab.files import write_csv
+from scalinglab.files import write_csv, write_json
 from scalinglab.paths import theory_folder, theory_runs
 from scalinglab.theory.comparison import compare
 from scalinglab.theory.protocol import protocol_of
@@ -23,4 +23,6 @@ def run(params: Mapping[str, Any], theory: str) -> None:
     found = compare({name: list(column) for name, column in losses.items()}, protocol.reference, protocol.margin)
     folder = theory_folder(theory)
     write_csv(folder / "verdicts.csv", [asdict(one) for one in found])
+    # What these verdicts were made of: the protocol may be edited before it runs again.
+    write_json(folder / "protocol.json", {"study": params["study"], **asdict(protocol)})
     save(forest.draw(protocol, found), folder / "forest.png", DPI)

@@ -16,6 +16,7 @@ from scalinglab import config, messages
 from scalinglab.config import Name, PositiveFloat, Study
 from scalinglab.errors import UserError
 
+CHANGEABLE = ("model", "training")  # what a variant may differ in
 Changes = dict[str, dict[str, Any]]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]  # seed 0 is that of the sweep of rates
 Rates = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
@@ -34,6 +35,7 @@ class Quick:
 class Protocol:
     """A controlled study. Each key is documented in studies/positions.yaml."""
 
+    name: Name
     question: str
     unit: str
     reference: Name
@@ -59,9 +61,9 @@ def protocol_of(params: Mapping[str, Any], name: str) -> Protocol:
         raise UserError(f"no controlled study {name!r}; known: {', '.join(sorted(known)) or 'none (studies/*.yaml)'}")
     where = f"studies/{name}.yaml"
     try:
-        protocol = TypeAdapter(Protocol).validate_python(known[name])
+        protocol = TypeAdapter(Protocol).validate_python({**known[name], "name": name})
     except ValidationError as error:
-        fields = sorted(Protocol.__dataclass_fields__)
+        fields = sorted(Protocol.__dataclass_fields__.keys() - {"name"})
         raise UserError("\n".join(messages.lines(where, error.errors(), {(): fields}))) from None
     try:
         config.width_of(protocol.size), config.tokens_of(protocol.tokens), config.tokens_of(protocol.quick.tokens)
@@ -75,16 +77,23 @@ def protocol_of(params: Mapping[str, Any], name: str) -> Protocol:
     return protocol
 
 
-def study_of(params: Mapping[str, Any], name: str, variant: str) -> Study:
+def study_of(params: Mapping[str, Any], protocol: Protocol, variant: str) -> Study:
     """The study whose parameters are params.yaml, changed by what the variants share and then by this one."""
-    protocol = protocol_of(params, name)
+    where = f"studies/{protocol.name}.yaml"
     if variant not in protocol.variants:
-        raise UserError(f"studies/{name}.yaml: variant {variant!r}: {_no_variant(protocol)}")
+        raise UserError(f"{where}: variant {variant!r}: {_no_variant(protocol)}")
     values = {section: copy.deepcopy(value) for section, value in params.items() if section != "theory"}
     for changes in (protocol.base, protocol.variants[variant]):
         for section, keys in changes.items():
-            values[section] = {**values.get(section, {}), **keys}
-    return config.parse(values, f"studies/{name}.yaml: variant {variant}")
+            if section not in CHANGEABLE:
+                raise UserError(
+                    f"{where}: variant {variant}: section {section!r}: every variant is trained on the data of the "
+                    f"study in params.yaml; change {' or '.join(CHANGEABLE)}"
+                )
+            values[section] = {**values[section], **keys}
+    study = config.parse(values, f"{where}: variant {variant}")
+    config.check_short_budget(f"{where}: tokens = {protocol.tokens}", protocol.tokens, study.training)
+    return study
 
 
 def _no_variant(protocol: Protocol) -> str:

@@ -39,7 +39,8 @@ def _quick(params: dict[str, Any], name: str, cores: int) -> None:
     folder = Path(".scratch") / params["study"] / "theory"
     with ProcessPoolExecutor(cores, get_context("spawn")) as pool:
         jobs = {variant: pool.submit(_variant, params, name, variant) for variant in protocol.variants}
-        losses = {variant: [row["loss"] for row in job.result()] for variant, job in jobs.items()}
+        runs = {variant: [row for row in job.result() if row["role"] == "run"] for variant, job in jobs.items()}
+    losses = {variant: [row["loss"] for row in rows] for variant, rows in runs.items()}
     found = compare(losses, protocol.reference, protocol.margin)
     print(f"{protocol.question} ({protocol.tokens} tokens, {len(protocol.seeds)} seeds, {protocol.unit})")
     for one in found:
@@ -54,4 +55,4 @@ def _variant(params: dict[str, Any], name: str, variant: str) -> list[dict[str, 
     from scalinglab.theory.protocol import protocol_of, study_of
 
     protocol = protocol_of(params, name).shortened()
-    return run_variant(study_of(params, name, variant), protocol, f"quick-{name}-{variant}")
+    return run_variant(study_of(params, protocol, variant), protocol, f"quick-{name}-{variant}")

@@ -12,12 +12,13 @@ from scalinglab.config import Training
 
 
 class AdamW:
-    """The moments of a model's parameters. Vectors (norms, shifts) and the embedding do not decay."""
+    """The moments of a model's parameters. Vectors (norms, shifts) and tables (embedding, positions) do not decay."""
 
     def __init__(self, model: nn.Module, training: Training) -> None:
         self._model, self._training = model, training
         named = dict(model.named_parameters())
-        decayed = [name for name, p in named.items() if p.dim() == 2 and name != "embedding.weight"]
+        tables = ("embedding.", "position.")
+        decayed = [name for name, p in named.items() if p.dim() == 2 and not name.startswith(tables)]
         plain = [name for name in named if name not in set(decayed)]
         self._groups = [(decayed, training.weight_decay), (plain, 0.0)]
         self._named = named
