@@ -29,7 +29,8 @@ def edit_parameter(repository: Repository, rng: random.Random) -> str:
     while True:
         key, value = rng.choice(list(leaves(params)))
         before = (repository.root / "params.yaml").read_text()
-        repository.change(key, value + rng.choice([1, 2]) if isinstance(value, int) else value * rng.uniform(0.9, 1.1))
+        factor = rng.uniform(0.9, 1.1)
+        repository.change(key, value + rng.choice([1, 2]) if isinstance(value, int) else value * factor or factor)
         try:
             config.parse(pipeline.read_params(repository.root))
             return key
