@@ -110,15 +110,29 @@ def test_verify_finds_what_time_stamps_hide(repository: Path, where: str) -> Non
     with cache.opened() as held:
         held.record({"first", "second"})
     with cache.opened() as held:
-        assert held.verify() == []
+        assert held.verify() == cache.Verified(whole=2)
     path = cached(repository, "code") if where == "cache" else repository / "results/b"
     damage(path)
     with cache.opened() as held:
-        assert [Path(name).name for name in held.verify()] == [path.name]
+        assert [Path(name).name for name in held.verify().damaged] == [path.name]
         assert not path.exists()
     with cache.opened() as held:
         held.restore()
         assert set(held.valid()) == ({"first", "second"} if where == "folder" else set())
+
+
+def test_verify_names_what_was_changed_or_is_missing(repository: Path) -> None:
+    with cache.opened() as held:
+        held.record({"first", "second"})
+    (repository / "results/a").write_text("c0de")
+    with cache.opened() as held:
+        assert held.verify() == cache.Verified(whole=1, changed=["results/a"])
+        assert held.verify().changed == ["results/a"], "said again as long as it is so"
+    (repository / "results/b").unlink()
+    with cache.opened() as held:
+        assert held.verify() == cache.Verified(changed=["results/a"], missing=["results/b"])
+        held.restore()
+        assert held.verify() == cache.Verified(whole=2)
 
 
 def test_a_lock_file_cut_at_many_places_is_made_anew(repository: Path) -> None:

@@ -10,6 +10,7 @@ import sqlite3
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,20 @@ def opened(names: Collection[str] | None = None) -> Iterator["Cache"]:
         raise UserError(f"DVC: {error}; `dvc doctor` and `dvc status` tell more") from error
     except (OSError, sqlite3.Error) as error:
         raise UserError(f"DVC cannot read or write its files: {error}; is the disk full? then run again") from error
+
+
+@dataclass
+class Verified:
+    """Recorded files by what became of them.
+
+    damaged: other bytes under the old time stamp, in the folder or in the cache; they are removed. changed: other
+    bytes, written since. missing: not in the folder.
+    """
+
+    whole: int = 0
+    damaged: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
 
 
 class Cache:
@@ -123,23 +138,29 @@ class Cache:
         print(f"the cached copy of {out.def_path} was damaged and is removed ({held})", file=sys.stderr)
         return True
 
-    def verify(self) -> list[str]:
-        """Read every recorded result of this study again, in the folder and in the cache; remove what is damaged.
+    def verify(self) -> "Verified":
+        """Read every recorded result again, in the folder and in the cache; remove what is damaged.
 
         Otherwise a file counts as unchanged as long as its size and time stamp are.
         """
-        damaged = []
+        found = Verified()
         for stage in self._stages:
             for out in stage.outs:
                 wanted, path = out.hash_info.value, Path(out.fs_path)
                 if not wanted:  # never recorded
                     continue
                 if self._drop_if_damaged(wanted, out):
-                    damaged.append(str(self._object(wanted)))
-                if path.exists() and not out.changed_checksum() and files.md5(path) != wanted:
+                    found.damaged.append(str(self._object(wanted)))
+                if not path.exists():
+                    found.missing.append(out.def_path)
+                elif files.md5(path) == wanted:
+                    found.whole += 1
+                elif out.changed_checksum():  # its time stamp tells of it too: an ordinary run will see it
+                    found.changed.append(out.def_path)
+                else:
                     path.unlink()
-                    damaged.append(out.def_path)
-        return damaged
+                    found.damaged.append(out.def_path)
+        return found
 
     def record(self, names: Iterable[str]) -> set[str]:
         """Store the outputs of finished stages and write them to dvc.lock, all in one go; return which could be stored.

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from scalinglab import config, receipts
 from scalinglab.errors import UserError
 
+INTERRUPTED = 130  # as a shell reports it
 STAGES = (
     "download", "clean", "tokenizer", "encode", "tune", "rates", "init", "trunk", "anneal", "evaluate", "forecast",
     "shots", "table", "recipe", "ladder", "laws", "multiverse", "emergence", "figures", "report",
@@ -58,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 

@@ -6,14 +6,18 @@ from scalinglab import cache, locks
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit status 1 where something was damaged."""
+    """Exit status 1 where something is damaged, or is not what was recorded."""
     locks.run_alone("scalinglab verify")
     with cache.opened() as held:
-        damaged = held.verify()
-    for path in damaged:
+        found = held.verify()
+    for path in found.damaged:
         print(f"damaged and removed: {path}")
-    if damaged:
+    for path in found.changed:
+        print(f"changed since it was recorded: {path}")
+    missing = f"; {len(found.missing)} are not here" if found.missing else ""
+    if found.damaged or found.changed:
+        print(f"{found.whole} recorded results are what was written{missing}")
         print("run snakemake: what the cache holds whole is restored, the rest is made anew")
-    else:
-        print("every recorded result is what was written")
-    return int(bool(damaged))
+        return 1
+    print(f"every recorded result is what was written: {found.whole} files{missing}")
+    return 0
