@@ -252,14 +252,14 @@ class Cache:
 
     def valid(self) -> list[str]:
         """Every stage that is up to date, all stages before it included."""
-        found: list[str] = []
+        found: dict[str, None] = {}  # in their order
         graph = self._repo.index.graph
         for stage in self._stages:
             if not all(before.addressing in found for before in graph.successors(stage)):
                 continue
             if stage.addressing in self._current or not self._changed(stage):
-                found.append(stage.addressing)
-        return found
+                found[stage.addressing] = None
+        return list(found)
 
     def _changed(self, stage: PipelineStage) -> bool:
         """DVC's `changed` for a stage that is neither frozen nor always changed, as none of ours is.
