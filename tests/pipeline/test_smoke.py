@@ -151,7 +151,7 @@ def test_a_controlled_study_runs_beside_the_study(repository: Repository) -> Non
     """By its own target, cached and restored like all else; the study itself does not notice."""
     path = repository.root / "studies/positions.yaml"
     whole = yaml.safe_load(path.read_text())
-    tiny = {"size": "d8", "tokens": "4k", "seeds": [1, 2, 3], "rates": [1]}
+    tiny = {"size": "d8", "tokens": "20k", "seeds": [1, 2, 3], "rates": [1]}
     tiny["variants"] = {name: {"model": {"position": name}} for name in ("rope", "none")}  # type: ignore[assignment]
     whole["theory"]["positions"] |= tiny
     path.write_text(yaml.safe_dump(whole, sort_keys=False))
