@@ -17,7 +17,7 @@ POINTS = {  # of benchmarks/soak.py, in words
     "lock": "while dvc.lock is written",
     "sync": "during the sync to MLflow",
     "driver": "Snakemake alone, its jobs left behind",
-    "full disk": "(or rather no room: no file may grow beyond 30 to 1,000 kB, in any process)",
+    "full disk": "no file may grow beyond 30 to 1,000 kB, in any process",
 }
 TESTED = (  # what, in which test, what was lost
     ("a study killed at each of these points on a fixed seed, and two runs in two folders: byte for byte",
@@ -74,7 +74,15 @@ def soak_rows(soak: Any) -> list[tuple[str, ...]]:
     """Kills by point."""
     kills = pd.DataFrame(soak["table"]).groupby("point")["times"].sum()
     lost = "nothing" if not soak["failures"] else f"{len(soak['failures'])} studies failed a check"
-    return [(f"kill -9: {POINTS[point]}", f"{n} times", "`benchmarks/soak.py`", lost) for point, n in kills.items()]
+    return [
+        (
+            f"{'no room' if point == 'full disk' else 'kill -9'}: {POINTS[point]}",
+            f"{n} times",
+            "`benchmarks/soak.py`",
+            lost,
+        )
+        for point, n in kills.items()
+    ]
 
 
 def soak_line(soak: Any) -> list[str]:
