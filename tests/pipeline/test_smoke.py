@@ -158,14 +158,13 @@ def test_a_controlled_study_runs_beside_the_study(repository: Repository) -> Non
     repository.snakemake("theory_positions")
     results = repository.root / "results/theory/positions"
     before = {file.name: file.read_bytes() for file in results.rglob("*.*")}
-    assert before.keys() == {"rope.csv", "none.csv", "verdicts.csv", "forest.png"}
+    assert before.keys() == {"rope.csv", "none.csv", "verdicts.csv", "protocol.json", "forest.png"}
     assert repository.jobs_run() == {"variant_positions-rope", "variant_positions-none", "verdict_positions"}
     assert NOTHING in repository.snakemake("theory_positions")
-    assert UP_TO_DATE in repository.call("dvc", "status")
-    assert UP_TO_DATE in repository.call("dvc", "repro", "studies/dvc.yaml")
+    assert UP_TO_DATE in repository.call("dvc", "repro", "studies/dvc.yaml:verdict_positions")
     shutil.rmtree(results)
     repository.assert_clean()
-    assert NOTHING in repository.snakemake("theory")
+    assert NOTHING in repository.snakemake("theory_positions")
     assert {file.name: file.read_bytes() for file in results.rglob("*.*")} == before
     whole["theory"]["positions"]["variants"]["alibi"] = {"model": {"position": "alibi"}}
     path.write_text(yaml.safe_dump(whole, sort_keys=False))
