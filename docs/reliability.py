@@ -8,16 +8,16 @@ import pandas as pd
 
 ROOT = Path(__file__).parent.parent
 POINTS = {  # of benchmarks/soak.py, in words
-    "any moment": "all processes, at any moment",
-    "step": "a training job, inside a step",
-    "save": "inside a save",
-    "rename": "between writing a file and renaming it",
-    "renamed": "after a file is there, before its stage counts as done",
-    "commit": "while results are recorded in DVC's cache",
-    "lock": "while dvc.lock is written",
-    "sync": "during the sync to MLflow",
-    "driver": "Snakemake alone, its jobs left behind",
-    "full disk": "no file may grow beyond 30 to 1,000 kB, in any process",
+    "any moment": "kill -9: all processes, at any moment",
+    "step": "kill -9: a training job, inside a step",
+    "save": "kill -9: inside a save",
+    "rename": "kill -9: between writing a file and renaming it",
+    "renamed": "kill -9: after a file is there, before its stage counts as done",
+    "commit": "kill -9: while results are recorded in DVC's cache",
+    "lock": "kill -9: while dvc.lock is written",
+    "sync": "kill -9: during the sync to MLflow",
+    "driver": "kill -9: Snakemake alone, its jobs left behind",
+    "full disk": "no room: no file may grow beyond 30 to 1,000 kB, in any process",
 }
 TESTED = (  # what, in which test, what was lost
     ("a study killed at each of these points on a fixed seed, and two runs in two folders: byte for byte",
@@ -74,15 +74,7 @@ def soak_rows(soak: Any) -> list[tuple[str, ...]]:
     """Kills by point."""
     kills = pd.DataFrame(soak["table"]).groupby("point")["times"].sum()
     lost = "nothing" if not soak["failures"] else f"{len(soak['failures'])} studies failed a check"
-    return [
-        (
-            f"{'no room' if point == 'full disk' else 'kill -9'}: {POINTS[point]}",
-            f"{n} times",
-            "`benchmarks/soak.py`",
-            lost,
-        )
-        for point, n in kills.items()
-    ]
+    return [(POINTS[point], f"{n} times", "`benchmarks/soak.py`", lost) for point, n in kills.items()]
 
 
 def soak_line(soak: Any) -> list[str]:

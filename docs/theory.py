@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pandas as pd
-import yaml
+
+from scalinglab import pipeline
+from scalinglab.theory.protocol import RUN_COLUMNS
 
 ROOT = Path(__file__).parent.parent
 HEAD = "<!-- written by docs/update_readme.py from results/theory/ -->"
@@ -28,10 +30,7 @@ A variant is a line under `variants` in `studies/<name>.yaml`: sections and keys
 
 def pages(root: Path = ROOT) -> dict[str, str]:
     """Path below the root -> text, for the index and each study whose verdicts are there."""
-    studies = {}
-    for path in sorted((root / "studies").glob("*.yaml")):
-        if path.name != "dvc.yaml":
-            studies |= yaml.safe_load(path.read_text(encoding="utf-8"))["theory"]
+    studies = pipeline.read_theory(root)
     done = [name for name in studies if (root / f"results/theory/{name}/verdicts.csv").exists()]
     rows = [
         f"| {f'[{name}]({name}.md)' if name in done else name} | {study['question']} | {', '.join(study['variants'])} |"
@@ -70,7 +69,7 @@ def page(folder: Path) -> str:
         "",
         f"`{study['reference']}` itself: {_rate(reference, study)} times the study's rate.",
     ]
-    measures = [column for column in reference if column not in ("role", "seed", "factor", "rate", "loss")]
+    measures = [column for column in reference if column not in RUN_COLUMNS]
     if measures:
         lines += [
             "",

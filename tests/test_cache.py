@@ -178,18 +178,19 @@ def test_a_lock_file_that_we_were_writing_comes_back(repository: Path, monkeypat
 
 def test_what_nobody_vouches_for_is_a_stray(repository: Path) -> None:
     with cache.opened() as held:
-        assert held.strays({}, set()) == {"first"}, "never recorded, and nothing stands before it"
-        assert held.strays({}, {"first"}) == set(), "its receipt waits"
+        assert held.strays({}, set(held.valid()), set()) == {"first"}, "never recorded, and nothing stands before it"
+        assert held.strays({}, set(held.valid()), {"first"}) == set(), "its receipt waits"
         held.record({"first"})
-        assert held.strays({}, set()) == {"second"}
+        assert held.strays({}, set(held.valid()), set()) == {"second"}
         known = held.locked()
     (repository / "params.yaml").write_text("x: 2\n")
     with cache.opened() as held:
-        assert held.strays(known, set()) == set(), "Snakemake made it, and will see that it is stale"
-        assert held.strays({}, set()) == {"first"}, "`dvc repro` made it, and Snakemake knows nothing of it"
+        valid = set(held.valid())
+        assert held.strays(known, valid, set()) == set(), "Snakemake made it, and will see that it is stale"
+        assert held.strays({}, valid, set()) == {"first"}, "`dvc repro` made it, and Snakemake knows nothing of it"
     (repository / "results/a").write_text("of a killed `dvc repro`")
     with cache.opened() as held:
-        assert held.strays(known, set()) == {"first"}
+        assert held.strays(known, set(held.valid()), set()) == {"first"}
 
 
 def test_a_copy_of_the_lock_file_that_was_left_replaces_no_newer_one(repository: Path) -> None:
@@ -213,7 +214,7 @@ def test_what_dvc_repro_made_and_git_holds_comes_back_once_it_was_a_stray(reposi
     (repository / "params.yaml").write_text("x: 2\n")
     with cache.opened() as held:
         held.restore()
-        assert held.strays({}, set()) == {"first"}
+        assert held.strays({}, set(held.valid()), set()) == {"first"}
         held.remember({"first"})
     (repository / "results/a").unlink()
     (repository / "params.yaml").write_text("x: 1\n")
@@ -284,17 +285,13 @@ def test_a_miss_leaves_no_trace_of_the_look(repository: Path) -> None:
         assert held.restore() == []
 
 
-def leave_receipt(repository: Path, **changes: object) -> None:
+def leave_receipt(repository: Path) -> None:
     """The receipt of a first stage that has just ended."""
     stage = pipeline.find(pipeline.load(), "first", {})
     assert stage is not None
-    values = {
-        "params": pipeline.read_params(),
-        "sources": receipts.digests(pipeline.files_of("src")),
-        "outs": receipts.digests([repository / "results/a"]),
-    }
-    values["outs"] = {"results/a": files.sha256(repository / "results/a")}
-    receipt = receipts.Receipt("first", {}, inputs={}, **{**values, **changes})  # type: ignore[arg-type]
+    sources = receipts.digests(pipeline.files_of("src"))
+    outs = {"results/a": files.sha256(repository / "results/a")}
+    receipt = receipts.Receipt("first", {}, pipeline.read_params(), sources, {}, outs)
     files.write_json(receipt.path, vars(receipt))
 
 

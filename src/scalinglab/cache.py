@@ -8,7 +8,7 @@ import atexit
 import logging
 import sqlite3
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +74,7 @@ class Cache:
         self._current: set[str] = set()
         # Whether a source differs from the hash that some stage recorded of it.
         self._differing: dict[tuple[str, str], bool] = {}
+        self._locked: dict[str, str] | None = None  # until dvc.lock is written again
         every = [stage for stage in plan_repro(repo.index.graph) if isinstance(stage, PipelineStage)]
         self._stages = [stage for stage in every if names is None or stage.addressing in names]
 
@@ -138,7 +139,7 @@ class Cache:
         print(f"the cached copy of {out.def_path} was damaged and is removed ({held})", file=sys.stderr)
         return True
 
-    def verify(self) -> "Verified":
+    def verify(self) -> Verified:
         """Read every recorded result again, in the folder and in the cache; remove what is damaged.
 
         Otherwise a file counts as unchanged as long as its size and time stamp are.
@@ -162,13 +163,13 @@ class Cache:
                     found.damaged.append(out.def_path)
         return found
 
-    def record(self, names: Iterable[str]) -> set[str]:
+    def record(self, names: set[str]) -> set[str]:
         """Store the outputs of finished stages and write them to dvc.lock, all in one go; return which could be stored.
 
         Without relinking: new links would get new time stamps, and Snakemake would take them for new results.
         """
         stored = []
-        for stage in (stage for stage in self._stages if stage.addressing in set(names)):
+        for stage in (stage for stage in self._stages if stage.addressing in names):
             stage.save()
             stage.commit(relink=False)
             if stage.outs_cached():  # DVC says nothing where the disk is full
@@ -198,13 +199,14 @@ class Cache:
                     stored.add(stage.addressing)
         return stored
 
-    def strays(self, known: dict[str, str], waiting: set[str]) -> set[str]:
+    def strays(self, known: dict[str, str], valid: set[str], waiting: set[str]) -> set[str]:
         """Stages right behind those that are up to date, whose outputs neither dvc.lock nor Snakemake vouches for.
 
         known: for each stage, the entry of dvc.lock (as in `locked`) that Snakemake knows its outputs by.
-        waiting: stages that Snakemake made with other parameters. What comes after a stray is made anew with it.
+        valid: stages that are up to date. waiting: stages that Snakemake made with other parameters. What comes after
+        a stray is made anew with it.
         """
-        valid, locked, graph = set(self.valid()), self.locked(), self._repo.index.graph
+        locked, graph = self.locked(), self._repo.index.graph
         behind = [
             stage
             for stage in self._stages
@@ -243,11 +245,14 @@ class Cache:
 
     def locked(self) -> dict[str, str]:
         """Digest of the entry in dvc.lock of each stage that has one: which run its outputs were last recorded of."""
+        if self._locked is not None:
+            return self._locked
         found: dict[str, str] = {}
         for lock in filter(Path.exists, dvc_files.LOCK_FILES):
             prefix = "" if lock.parent == Path() else f"{lock.with_suffix('.yaml')}:"
             stages = yaml.load(lock.read_text(encoding="utf-8"), yaml.CSafeLoader).get("stages", {})
             found |= {prefix + name: files.digest(entry) for name, entry in stages.items()}
+        self._locked = found
         return found
 
     def valid(self) -> list[str]:
@@ -277,6 +282,7 @@ class Cache:
         return self._differing[key]
 
     def _dump(self, stages: list[PipelineStage]) -> None:
+        self._locked = None
         for lock in dvc_files.LOCK_FILES:
             if here := [stage for stage in stages if Path(stage.path_in_repo).with_suffix(".lock") == lock]:
                 with dvc_files.rewriting(lock):

@@ -8,7 +8,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from scalinglab import config, receipts
+from scalinglab import config, pipeline, receipts
 from scalinglab.errors import UserError
 
 INTERRUPTED = 130  # as a shell reports it
@@ -72,7 +72,7 @@ def _run_stage(arguments: argparse.Namespace) -> None:
         if arguments.command in THEORY_STAGES:
             stage.run(params, **options)
         else:
-            stage.run(config.parse({name: value for name, value in params.items() if name != "theory"}), **options)
+            stage.run(config.parse(pipeline.study_params(params)), **options)
 
 
 def _parser() -> argparse.ArgumentParser:

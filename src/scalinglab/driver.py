@@ -58,7 +58,7 @@ def prepare(arguments: Sequence[str] | None = None, who: str = PLANS) -> None:
         leftovers.of_removed_cells(families)
         restored = held.restore()
         valid, locked = set(held.valid()), held.locked()
-        strays = held.strays(known, _waiting(stages)) if who == PLANS else set()
+        strays = held.strays(known, valid, _waiting(stages)) if who == PLANS else set()
         held.keep_writers_out()
     _note_origins(restored, "restored")
     if restored:
@@ -167,13 +167,11 @@ def _asked_for(families: dict[str, Family], arguments: Sequence[str] | None) -> 
     A target is a rule (theory_norms, verdict_norms) or a file below results/theory. To look at those stages as well
     would take seconds. No arguments at all ask for everything.
     """
-    rules = {"theory"} | {name for family in families.values() if family.theory for name in _rules_of(family)}
+    rules = {"theory"}
+    for family in families.values():
+        rules |= {family.name, f"theory_{family.theory}"} if family.theory else set()
     theory = arguments is None or any(a in rules or a.startswith("results/theory/") for a in arguments)
     return [stage for family in families.values() if theory or not family.theory for stage in family.stages]
-
-
-def _rules_of(family: Family) -> set[str]:
-    return {family.name, f"theory_{family.theory}"}
 
 
 def _remember(names: set[str], valid: Iterable[str], locked: dict[str, str]) -> None:

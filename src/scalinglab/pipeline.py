@@ -12,7 +12,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -205,11 +205,22 @@ def read_params(root: Path = Path(".")) -> dict[str, Any]:
 
 def all_params(root: Path = Path(".")) -> dict[str, Any]:
     """params.yaml and, under `theory`, the controlled studies: all that a dvc.yaml may refer to."""
-    params = read_params(root)
+    studies = read_theory(root)
+    return read_params(root) | ({"theory": studies} if studies else {})
+
+
+def read_theory(root: Path = Path(".")) -> dict[str, Any]:
+    """Every controlled study of studies/*.yaml by its name."""
+    found: dict[str, Any] = {}
     for path in sorted((root / STUDIES).glob("*.yaml")):
         if path.name != "dvc.yaml":
-            params["theory"] = params.get("theory", {}) | _read_yaml(root, STUDIES / path.name)["theory"]
-    return params
+            found |= _read_yaml(root, STUDIES / path.name)["theory"]
+    return found
+
+
+def study_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What of all parameters stands in params.yaml."""
+    return {section: value for section, value in params.items() if section != "theory"}
 
 
 def _read_yaml(root: Path, path: Path) -> dict[str, Any]:

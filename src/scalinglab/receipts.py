@@ -53,7 +53,8 @@ def written(stage: str, options: dict[str, str]) -> Iterator[dict[str, Any]]:
     if of_snakemake or of_dvc:
         locks.end_with_starter()
     params = pipeline.all_params()
-    declared = pipeline.find(pipeline.load(), stage, options)
+    # DVC needs no receipt, and would wait for the digests of all inputs.
+    declared = pipeline.find(pipeline.load(), stage, options) if of_snakemake or not of_dvc else None
     _check_plan(stage, declared, params)
     sources = digests(pipeline.files_of("src/scalinglab"))
     inputs = digests(input_files(declared)) if declared else {}

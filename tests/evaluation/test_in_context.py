@@ -1,10 +1,14 @@
 """In-context learning on text: against hand computation, and a head that is known to look back."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
+from scalinglab import config
 from scalinglab.evaluation.in_context import (
+    attention_weights,
     by_position,
     completes_bigram_of,
     on_repeats,
@@ -13,7 +17,8 @@ from scalinglab.evaluation.in_context import (
     repeated_rows,
     with_foreign_half,
 )
-from scalinglab.model.decoder import Decoder
+from scalinglab.model.decoder import Decoder, initialise
+from scalinglab.model.shape import shape_of
 
 
 def test_bigrams_of_the_first_part() -> None:
@@ -43,6 +48,24 @@ def test_only_use_of_the_own_past_is_counted() -> None:
     assert table["seen"]["value"] == pytest.approx(0.7)
     assert table["new"]["value"] == pytest.approx(0)
     assert table["seen"]["items"] + table["new"]["items"] == 40 * 4
+
+
+@pytest.mark.parametrize("place", ["pre", "post"])
+def test_the_attention_looked_at_is_the_one_that_acts(options: config.Model, place: str) -> None:
+    """Wherever the norms stand: each layer's weights are those of what it is given in a forward pass."""
+    changed = dataclasses.replace(options, head_dim=8, norm_place=place, token_shift=True)
+    model = Decoder(shape_of("d16", changed, vocab_size=50, seq_len=16), changed)
+    initialise(model, seed=0)
+    given: list[torch.Tensor] = []
+    for block in model.blocks:
+        torch.nn.init.normal_(block.shift.mix_D)
+        block.attention.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    rows = repeated_rows(16, range(10, 50), rows=3)[:, :16]
+    looked = attention_weights(model, rows)
+    given.clear()
+    model.hidden(torch.from_numpy(rows.astype(np.int64)))
+    for weights, block, x_BTD in zip(looked, model.blocks, given, strict=True):
+        torch.testing.assert_close(weights, block.attention.weights(x_BTD))
 
 
 def test_prefix_matching_sees_an_induction_head(tiny: Decoder) -> None:

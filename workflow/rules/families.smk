@@ -50,9 +50,10 @@ def outs_of(family, wildcards):
     )
 
 
-set_of_outputs = {out for theory in ["", *theories] for out in outputs_of(theory)}
+every_output = [out for stage in pipeline.stages_of(families) for out in stage.outs]
+set_of_outputs = set(every_output)
 outputs_in = {}
-for out in sorted(set_of_outputs):
+for out in every_output:
     for folder in Path(out).parents:
         outputs_in.setdefault(str(folder), []).append(out)
 

@@ -4,9 +4,12 @@ Loss by position, what a text's own first half is worth to its second against an
 the second time, and the heads that look for it.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from scalinglab.evaluation.rows import Row
 from scalinglab.evaluation.text import token_losses
@@ -57,10 +60,10 @@ def completes_bigram_of(first_RT: NDArray[np.uint16], rest_RT: NDArray[np.uint16
     return np.array([np.isin(own, old) for own, old in zip(asked, known, strict=True)])
 
 
-def repeated_rows(seq_len: int, tokens: range, rows: int = ROWS) -> NDArray[np.uint16]:
+def repeated_rows(seq_len: int, tokens: Sequence[int], rows: int = ROWS) -> NDArray[np.uint16]:
     """Rows [R, seq_len + 1] of random tokens that repeat after half of the context; the same for every model."""
     rng = np.random.Generator(np.random.Philox(key=seq_len))
-    half = rng.integers(tokens.start, tokens.stop, (rows, seq_len // 2))
+    half = np.asarray(tokens)[rng.integers(len(tokens), size=(rows, seq_len // 2))]
     return np.concatenate([half, half, half[:, :1]], axis=1).astype(np.uint16)
 
 
@@ -80,20 +83,29 @@ def on_repeats(model: Decoder, seq_len: int, tokens: range, batch_rows: int) -> 
     return table
 
 
-@torch.no_grad()
 def prefix_matching(model: Decoder, rows_RT: NDArray[np.uint16], period: int) -> list[NDArray[np.float64]]:
     """For each layer, [H] the mean attention from position t to t - period + 1, over the second copy."""
+    return [looking_back(weights_BHTT, period - 1, period) for weights_BHTT in attention_weights(model, rows_RT)]
+
+
+@torch.no_grad()
+def attention_weights(model: Decoder, rows_RT: NDArray[np.uint16]) -> list[Tensor]:
+    """[B, H, T, T] of each layer: how much each position takes from each earlier one."""
     model.eval()
     tokens_BT = torch.from_numpy(rows_RT.astype(np.int64)).to(next(model.parameters()).device)
     x_BTD = model.position.embed(model.embedding(tokens_BT))
-    scores = []
+    found = []
     for block in model.blocks:
         assert isinstance(block, Block)
-        weights_BHTT = block.attention.weights(block.shift(block.attention_norm(x_BTD)))
-        looked_BHT = weights_BHTT.diagonal(offset=1 - period, dim1=-2, dim2=-1)[..., 1:]
-        scores.append(looked_BHT.mean(dim=(0, 2)).double().cpu().numpy())
+        found.append(block.attention.weights(block.attention_input(x_BTD)))
         x_BTD = block(x_BTD)
-    return scores
+    return found
+
+
+def looking_back(weights_BHTT: Tensor, distance: int, start: int) -> NDArray[np.float64]:
+    """[H] the mean weight that positions from `start` on give to the one so many places back."""
+    looked_BHT = weights_BHTT.diagonal(offset=-distance, dim1=-2, dim2=-1)[..., start - distance :]
+    return looked_BHT.mean(dim=(0, 2)).double().cpu().numpy()
 
 
 def _row(measure: str, at: int | str, value: float, items: int) -> Row:

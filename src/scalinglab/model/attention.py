@@ -95,7 +95,8 @@ class LinearAttention(CausalAttention):
 
 def _hide_future(scores_TT: Tensor) -> Tensor:
     """Scores [..., T, T] of queries and keys with minus infinity where the key comes later."""
-    return scores_TT.masked_fill(torch.ones_like(scores_TT, dtype=torch.bool).triu(1), -torch.inf)
+    later_TT = torch.ones(scores_TT.shape[-2:], dtype=torch.bool, device=scores_TT.device).triu(1)
+    return scores_TT.masked_fill(later_TT, -torch.inf)
 
 
 class TokenShift(nn.Module):

@@ -32,11 +32,15 @@ class Block(nn.Module):
         self._behind = options.norm_place == "post"
 
     def forward(self, x_BTD: Tensor) -> Tensor:
+        x_BTD = x_BTD + self.attention(self.attention_input(x_BTD))
         if self._behind:
-            x_BTD = self.attention_norm(x_BTD + self.attention(self.shift(x_BTD)))
+            x_BTD = self.attention_norm(x_BTD)
             return self.feed_forward_norm(x_BTD + self.feed_forward(x_BTD))
-        x_BTD = x_BTD + self.attention(self.shift(self.attention_norm(x_BTD)))
         return x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
+
+    def attention_input(self, x_BTD: Tensor) -> Tensor:
+        """What the attention reads of the block's input."""
+        return self.shift(x_BTD if self._behind else self.attention_norm(x_BTD))
 
 
 class Decoder(nn.Module):

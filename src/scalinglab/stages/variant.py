@@ -16,11 +16,10 @@ from scalinglab.stages.checkpoints import Checkpoint
 from scalinglab.stages.pretraining import read_rate_law
 from scalinglab.stages.short_runs import ShortRun, job_identity
 from scalinglab.theory.measures import MEASURES, TrainedModel
-from scalinglab.theory.protocol import Protocol, protocol_of, study_of
+from scalinglab.theory.protocol import RUN_COLUMNS, Protocol, protocol_of, study_of
 from scalinglab.training.schedule import run_rate, steps_of
 
 SWEEP_SEED = 0  # of the runs that choose the rate: none of those that are compared
-COLUMNS = ("role", "seed", "factor", "rate", "loss")
 HELD_OUT_TOKENS = 65_536
 
 
@@ -31,8 +30,8 @@ def run(params: Mapping[str, Any], theory: str, variant: str) -> None:
         known = ", ".join(sorted(MEASURES))
         raise UserError(f"studies/{theory}.yaml: measures: {', '.join(unknown)}: unknown; known: {known}")
     rows = run_variant(study, protocol, f"variant-{theory}-{variant}")
-    measured = [key for key in rows[-1] if key not in COLUMNS]
-    write_csv(theory_runs(theory) / f"{variant}.csv", rows, [*COLUMNS, *sorted(measured)])
+    measured = [key for key in rows[-1] if key not in RUN_COLUMNS]
+    write_csv(theory_runs(theory) / f"{variant}.csv", rows, [*RUN_COLUMNS, *sorted(measured)])
 
 
 def run_variant(study: Study, protocol: Protocol, name: str) -> list[dict[str, Any]]:

@@ -8,6 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from scalinglab import config
+from scalinglab.evaluation.in_context import attention_weights, looking_back, repeated_rows
+from scalinglab.evaluation.text import token_losses
 from scalinglab.model.decoder import Decoder
 from scalinglab.model.positions import LearnedPosition
 
@@ -31,7 +33,7 @@ def context_length(trained: TrainedModel) -> dict[str, float]:
     shape = trained.model.shape
     longest = 4 * shape.seq_len
     n = (len(trained.held_out) - 1) // longest
-    stream = torch.from_numpy(trained.held_out[: n * longest + 1].astype(np.int64))
+    stream = trained.held_out[: n * longest + 1]
     found = {}
     for times in (1, 2, 4):
         length = times * shape.seq_len
@@ -41,8 +43,9 @@ def context_length(trained: TrainedModel) -> dict[str, float]:
             continue
         longer = Decoder(replace(shape, seq_len=length), trained.options)
         longer.load_state_dict(trained.model.state_dict())
-        inputs_NT, targets_NT = stream[:-1].view(-1, length), stream[1:].view(-1, length)
-        found[key] = _mean_loss(longer.to(next(trained.model.parameters()).device), inputs_NT, targets_NT)
+        rows_RT = np.lib.stride_tricks.sliding_window_view(stream, length + 1)[::length]
+        longer.to(next(trained.model.parameters()).device)
+        found[key] = float(token_losses(longer, rows_RT, max(1, BATCH_TOKENS // length)).mean())
     return found
 
 
@@ -78,43 +81,21 @@ def activations(trained: TrainedModel) -> dict[str, float]:
     return dict(zip(("exactly zero", "near zero", "half the energy"), means, strict=True))
 
 
-@torch.no_grad()
 def head_roles(trained: TrainedModel) -> dict[str, float]:
     """What the most specialised head of each kind does, as mean attention weight, on random tokens that come twice.
 
     From a place in the second half: to the place before it (previous token), to the same token in the first half
     (duplicate), and to the one that followed it there (induction; Olsson et al. 2022). saturation: mean largest weight.
     """
-    model = trained.model
-    half = model.shape.seq_len // 2
-    generator = torch.Generator().manual_seed(0)
-    tokens = torch.from_numpy(np.unique(trained.held_out).astype(np.int64))
-    first = tokens[torch.randint(len(tokens), (32, half), generator=generator)]
-    seen: list[torch.Tensor] = []
-    kinds = [module for name, module in model.named_modules() if name.endswith(".attention")]
-    hooks = [
-        kind.register_forward_pre_hook(lambda kind, inputs: seen.append(kind.weights(inputs[0]))) for kind in kinds
-    ]
-    model.eval()
-    model.hidden(torch.cat([first, first], dim=1).to(next(model.parameters()).device))
-    for hook in hooks:
-        hook.remove()
-    weights_BHTT = torch.cat(seen, dim=1)
-    place = torch.arange(half, 2 * half, device=weights_BHTT.device)
+    half = trained.model.shape.seq_len // 2
+    rows_RT = repeated_rows(2 * half, np.unique(trained.held_out).tolist(), rows=32)[:, :-1]
+    layers = attention_weights(trained.model, rows_RT)
     back = {"previous token": 1, "duplicate": half, "induction": half - 1}
-    roles = {name: weights_BHTT[:, :, place, place - by].mean((0, 2)).max().item() for name, by in back.items()}
-    return roles | {"saturation": weights_BHTT[:, :, place].amax(-1).mean().item()}
-
-
-@torch.no_grad()
-def _mean_loss(model: Decoder, inputs_NT: torch.Tensor, targets_NT: torch.Tensor) -> float:
-    """Mean nats over all targets."""
-    model.eval()
-    device, rows, total = next(model.parameters()).device, max(1, BATCH_TOKENS // inputs_NT.shape[1]), 0.0
-    for inputs_BT, targets_BT in zip(inputs_NT.split(rows), targets_NT.split(rows), strict=True):
-        every_N = torch.arange(inputs_BT.numel(), device=device)
-        total += float(model.loss(inputs_BT.to(device), targets_BT.to(device), every_N)) * inputs_BT.numel()
-    return total / inputs_NT.numel()
+    roles = {
+        name: max(float(looking_back(weights_BHTT, by, half).max()) for weights_BHTT in layers)
+        for name, by in back.items()
+    }
+    return roles | {"saturation": float(np.mean([w[:, :, half:].amax(-1).mean().item() for w in layers]))}
 
 
 MEASURES: dict[str, Callable[[TrainedModel], dict[str, float]]] = {

@@ -4,7 +4,6 @@ One YAML file a study in studies/, documented there. The changes are sections an
 as such: each variant becomes a whole study of its own.
 """
 
-import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
@@ -12,12 +11,13 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from scalinglab import config, messages
+from scalinglab import config, messages, pipeline
 from scalinglab.config import Name, PositiveFloat, Study
 from scalinglab.errors import UserError
 
 CHANGEABLE = ("model", "training")  # what a variant may differ in
 Changes = dict[str, dict[str, Any]]
+RUN_COLUMNS = ("role", "seed", "factor", "rate", "loss")  # of each run of a variant; all others are measures
 Seeds = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]  # seed 0 is that of the sweep of rates
 Rates = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
 
@@ -82,7 +82,7 @@ def study_of(params: Mapping[str, Any], protocol: Protocol, variant: str) -> Stu
     where = f"studies/{protocol.name}.yaml"
     if variant not in protocol.variants:
         raise UserError(f"{where}: variant {variant!r}: {_no_variant(protocol)}")
-    values = {section: copy.deepcopy(value) for section, value in params.items() if section != "theory"}
+    values = pipeline.study_params(params)
     for changes in (protocol.base, protocol.variants[variant]):
         for section, keys in changes.items():
             if section not in CHANGEABLE:
