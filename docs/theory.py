@@ -1,4 +1,4 @@
-"""The pages of docs/theory/, one a controlled study that has results, and their index (see update_readme.py)."""
+"""The pages of docs/theory/, one a question that has results, and their index (see update_readme.py)."""
 
 import json
 from pathlib import Path
@@ -10,18 +10,19 @@ from scalinglab.theory.protocol import RUN_COLUMNS
 
 ROOT = Path(__file__).parent.parent
 HEAD = "<!-- written by docs/update_readme.py from results/theory/ -->"
-INDEX = """# Controlled studies
+INDEX = """# A course on language models, measured
 
-One question of a course on language models each, answered on models of this repository. Each variant of a study is
+One question of a course on language models each, answered on models of this repository. Some are measured once, and
+the page says what was seen. Most are controlled studies: each variant of a study is
 trained at the best of a few learning rates, chosen on a seed that is compared nowhere; the compared seeds are paired:
 variant and reference share initial seeds and the order of the data. The verdict is *equivalent* where the difference is
 certainly smaller than a margin stated beforehand (two one-sided tests), else *better* or *worse* where it is certainly
 not zero, else *inconclusive*; p-values are adjusted over the variants of a study (Benjamini & Hochberg 1995).
 
 ```sh
-scalinglab theory                        # lists the studies
+scalinglab theory                        # lists the questions
 scalinglab theory positions --quick      # a small form in a few minutes: fewer tokens and seeds, one rate
-snakemake --cores 2 theory_positions     # the whole study; `theory` for all of them
+snakemake --cores 2 theory_positions     # the whole; `theory` for all of them
 ```
 
 A variant is a line under `variants` in `studies/<name>.yaml`: sections and keys of `params.yaml` that it changes.
@@ -30,15 +31,31 @@ A variant is a line under `variants` in `studies/<name>.yaml`: sections and keys
 
 def pages(root: Path = ROOT) -> dict[str, str]:
     """Path below the root -> text, for the index and each study whose verdicts are there."""
-    studies = pipeline.read_theory(root)
-    done = [name for name in studies if (root / f"results/theory/{name}/verdicts.csv").exists()]
+    asked = pipeline.read_theory(root)
+    questions = {**asked.get("measured", {}), **asked.get("theory", {})}
+    found = {}
+    for name in questions:
+        folder = root / "results/theory" / name
+        if (folder / "verdicts.csv").exists():
+            found[name] = page(folder)
+        elif (folder / "findings.md").exists():
+            found[name] = measured_page(folder)
     rows = [
-        f"| {f'[{name}]({name}.md)' if name in done else name} | {study['question']} | {', '.join(study['variants'])} |"
-        for name, study in studies.items()
+        f"| {f'[{name}]({name}.md)' if name in found else name} | {one['question']} | "
+        f"{', '.join(one.get('variants', ['measured']))} |"
+        for name, one in questions.items()
     ]
-    index = "\n".join([HEAD, "", INDEX, "| study | question | variants |", "|---|---|---|", *rows, ""])
-    found = {"docs/theory/README.md": index}
-    return found | {f"docs/theory/{name}.md": page(root / "results/theory" / name) for name in done}
+    index = "\n".join([HEAD, "", INDEX, "| name | question | variants |", "|---|---|---|", *rows, ""])
+    return {"docs/theory/README.md": index} | {f"docs/theory/{name}.md": text for name, text in found.items()}
+
+
+def measured_page(folder: Path) -> str:
+    """One measurement: its question and what it found, with its figures."""
+    asked = json.loads((folder / "measurement.json").read_text(encoding="utf-8"))
+    text = (folder / "findings.md").read_text(encoding="utf-8")
+    text = text.replace("](", f"](../../results/theory/{asked['name']}/")
+    settings = ", ".join(f"{key} {value}" for key, value in asked["settings"].items())
+    return f"{HEAD}\n\n# {asked['question']}\n\n{text}\nWith the parameters of `{asked['study']}`; {settings}.\n"
 
 
 def page(folder: Path) -> str:

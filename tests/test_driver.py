@@ -36,7 +36,7 @@ def test_failures_name_the_stage_and_the_reason(tmp_path) -> None:
     [
         (["--cores", "2"], False),
         (["--cores", "2", "theory_norms"], True),
-        (["-c2", "verdict_norms"], True),
+        (["-c2", "verdict"], True),
         (["-c2", "theory"], True),
         (["-c2", "results/theory/norms/verdicts.csv"], True),
         (["--directory", "/home/me/theory"], False),

@@ -89,12 +89,19 @@ def imported(path: Path) -> set[Path]:
     return found
 
 
+def sources_of(stage: pipeline.Stage) -> list[Path]:
+    """The module that a stage runs, and the measurement that it looks up by name."""
+    home = ROOT / "src/scalinglab"
+    looked_up = [home / f"measurements/{stage.theory}.py"] if stage.command == "measure" else []
+    return [home / f"stages/{stage.command}.py", *looked_up]
+
+
 def test_every_import_of_a_stage_is_among_its_dependencies(families: dict[str, pipeline.Family]) -> None:
     for family in families.values():
         stage = family.stages[0]
         code = {p.resolve() for dep in stage.deps if dep.startswith("src/") for p in pipeline.files_of(str(ROOT / dep))}
-        needed = imported(ROOT / f"src/scalinglab/stages/{family.stages[0].command}.py")
-        needed.discard(ROOT / "src/scalinglab/stages/__init__.py")
+        needed = {path for source in sources_of(stage) for path in (source, *imported(source))}
+        needed -= {ROOT / f"src/scalinglab/{room}/__init__.py" for room in ("stages", "measurements")}
         missing = {p.relative_to(ROOT).as_posix() for p in needed if p.resolve() not in code}
         assert not missing, f"{family.name}: dvc.yaml lacks {sorted(missing)}"
 
@@ -103,9 +110,9 @@ def test_every_section_a_stage_reads_is_among_its_params(families: dict[str, pip
     """Sections of the study that the stage's module names must be declared; execution decides nothing."""
     sections = set(config.Study.__dataclass_fields__) - {"execution"}
     for family in families.values():
-        source = ROOT / f"src/scalinglab/stages/{family.stages[0].command}.py"
         read = {
             node.attr
+            for source in sources_of(family.stages[0])
             for node in ast.walk(ast.parse(source.read_text()))
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "study"
         }

@@ -43,8 +43,16 @@ def test_a_page_holds_what_the_results_say(tmp_path: Path, monkeypatch: pytest.M
     (runs.parent / "verdicts.csv").write_text(
         "variant,seeds,mean,difference,low,high,p_zero,p_margin,verdict\nlayernorm,2,3.2,0.04,0.03,0.05,0.01,0.9,worse\n"
     )
+    maps = tmp_path / "results/theory/attention_maps"
+    maps.mkdir()
+    (maps / "findings.md").write_text("![Maps](maps.png)\n\nSeen: 0.7.\n")
+    asked = {"name": "attention_maps", "study": "mine", "question": "What?", "settings": {"size": "d8"}, "quick": {}}
+    (maps / "measurement.json").write_text(json.dumps(asked))
     found = pages(tmp_path)
-    assert found.keys() == {"docs/theory/README.md", "docs/theory/norms.md"}
+    assert found.keys() == {"docs/theory/README.md", "docs/theory/norms.md", "docs/theory/attention_maps.md"}
+    measured = found["docs/theory/attention_maps.md"]
+    assert "![Maps](../../results/theory/attention_maps/maps.png)" in measured
+    assert "With the parameters of `mine`; size d8." in measured
     assert "[norms](norms.md)" in found["docs/theory/README.md"]
     assert "[positions]" not in found["docs/theory/README.md"]
     page = found["docs/theory/norms.md"]

@@ -16,7 +16,7 @@ STAGES = (
     "download", "clean", "tokenizer", "encode", "tune", "rates", "init", "trunk", "anneal", "evaluate", "forecast",
     "shots", "table", "recipe", "ladder", "laws", "multiverse", "emergence", "figures", "report",
 )  # fmt: skip
-THEORY_STAGES = ("variant", "verdict")  # of the controlled studies: declared in studies/dvc.yaml
+THEORY_STAGES = ("variant", "verdict", "measure")  # beside the study: declared in studies/dvc.yaml
 OPTIONS = {
     "tune": ("size",),
     "init": ("size",),
@@ -29,6 +29,7 @@ OPTIONS = {
     "figures": ("figure",),
     "variant": ("theory", "variant"),
     "verdict": ("theory",),
+    "measure": ("theory",),
 }
 TOOLS = {
     "use": "make a preset the current study: shows what changes and what it costs",
@@ -42,7 +43,7 @@ TOOLS = {
     "harness": "score a cell's skills with lm-evaluation-harness, beside our own scorer",
     "restore": "bring back from the DVC cache what it holds of the current study",
     "commit": "record finished stages in the DVC cache",
-    "theory": "the controlled studies; with a name and --quick, a small form of one in a few minutes",
+    "theory": "the questions of studies/; with a name and --quick, a small form of one in a few minutes",
     "verify": "read every recorded result again, here and in the DVC cache, and remove damaged ones",
 }
 
@@ -107,7 +108,7 @@ def _add_tool_options(tool: argparse.ArgumentParser, name: str) -> None:
         tool.add_argument("--documents", type=int, default=128, help="held-out documents a task")
         tool.add_argument("--folder", help="where the task files go; default: .scratch/<study>/harness")
     if name == "theory":
-        tool.add_argument("name", nargs="?", help="of a study in studies/; all are listed where not given")
+        tool.add_argument("name", nargs="?", help="of a question in studies/; all are listed where not given")
         tool.add_argument("--quick", action="store_true", help="fewer tokens and seeds, the study's own rate")
         tool.add_argument("--cores", type=int, default=2, help="variants at once; default: 2")
     if name == "compare":

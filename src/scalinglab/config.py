@@ -125,6 +125,7 @@ class Model:
     norm_place: Literal["pre", "post"]
     position: str
     attention: str
+    window: PositiveInt
     feed_forward: str
     token_shift: bool
     tied_head: bool

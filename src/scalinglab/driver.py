@@ -162,16 +162,17 @@ def _note_origins(names: list[str], origin: str) -> None:
 
 
 def _asked_for(families: dict[str, Family], arguments: Sequence[str] | None) -> list[Stage]:
-    """The stages of the study, and of all controlled studies where Snakemake's arguments name one of their targets.
+    """The stages of the study, and those beside it where Snakemake's arguments name one of their targets.
 
-    A target is a rule (theory_norms, verdict_norms) or a file below results/theory. To look at those stages as well
-    would take seconds. No arguments at all ask for everything.
+    A target is a rule (theory_norms, verdict) or a file below results/theory. To look at those stages as well would
+    take seconds. No arguments at all ask for everything.
     """
-    rules = {"theory"}
-    for family in families.values():
-        rules |= {family.name, f"theory_{family.theory}"} if family.theory else set()
-    theory = arguments is None or any(a in rules or a.startswith("results/theory/") for a in arguments)
-    return [stage for family in families.values() if theory or not family.theory for stage in family.stages]
+    stages = pipeline.stages_of(families)
+    beside = [stage for stage in stages if stage.theory]
+    rules = {"theory"} | {name for stage in beside for name in (stage.family, f"theory_{stage.theory}")}
+    if arguments is None or any(a in rules or a.startswith("results/theory/") for a in arguments):
+        return stages
+    return [stage for stage in stages if not stage.theory]
 
 
 def _remember(names: set[str], valid: Iterable[str], locked: dict[str, str]) -> None:

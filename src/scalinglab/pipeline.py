@@ -23,7 +23,8 @@ from scalinglab import files
 from scalinglab.errors import UserError
 
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")
-STUDIES = Path("studies")  # beside its dvc.yaml, one YAML file a controlled study
+STUDIES = Path("studies")  # beside its dvc.yaml, one YAML file a question
+THEORY_SECTIONS = ("theory", "measured")  # of those files
 
 
 @dataclass(frozen=True)
@@ -41,21 +42,22 @@ class Stage:
     params: tuple[str, ...]
     outs: tuple[str, ...]
 
-    @property
+    @functools.cached_property
     def command(self) -> str:
         """The subcommand of scalinglab that runs it; its family's name where it runs something else."""
         return (shlex.split(self.cmd)[3:4] or [self.family])[0]
 
+    @functools.cached_property
+    def theory(self) -> str:
+        """The question beside the study that it belongs to; empty for the stages of the study itself."""
+        return options_of(self).get("theory", "")
+
 
 @dataclass(frozen=True)
 class Family:
-    """One entry of dvc.yaml: its stages, and its outputs as Snakemake patterns (`${item.size}` -> `{size}`).
-
-    theory: the controlled study that it belongs to; empty for the stages of the study itself.
-    """
+    """One entry of dvc.yaml: its stages, and its outputs as Snakemake patterns (`${item.size}` -> `{size}`)."""
 
     name: str
-    theory: str
     out_patterns: tuple[str, ...]
     stages: tuple[Stage, ...]
 
@@ -142,8 +144,7 @@ def _family(folder: Path, name: str, spec: dict[str, Any], params: dict[str, Any
     stages = tuple(
         _stage(folder, name, label, spec, {**params, **context}, context["item"]) for label, context in contexts.items()
     )
-    theory = options_of(stages[0]).get("theory", "") if stages else ""
-    return Family(name, theory, tuple(_pattern(out, params) for out in _outs(spec)), stages)
+    return Family(name, tuple(_pattern(out, params) for out in _outs(spec)), stages)
 
 
 def _referred(value: Any, params: dict[str, Any]) -> Any:
@@ -204,23 +205,23 @@ def read_params(root: Path = Path(".")) -> dict[str, Any]:
 
 
 def all_params(root: Path = Path(".")) -> dict[str, Any]:
-    """params.yaml and, under `theory`, the controlled studies: all that a dvc.yaml may refer to."""
-    studies = read_theory(root)
-    return read_params(root) | ({"theory": studies} if studies else {})
+    """params.yaml and the sections of studies/*.yaml: all that a dvc.yaml may refer to."""
+    return read_params(root) | read_theory(root)
 
 
 def read_theory(root: Path = Path(".")) -> dict[str, Any]:
-    """Every controlled study of studies/*.yaml by its name."""
+    """What stands in studies/*.yaml: under `theory` the controlled studies by name, under `measured` the others."""
     found: dict[str, Any] = {}
     for path in sorted((root / STUDIES).glob("*.yaml")):
         if path.name != "dvc.yaml":
-            found |= _read_yaml(root, STUDIES / path.name)["theory"]
+            for section, studies in _read_yaml(root, STUDIES / path.name).items():
+                found[section] = found.get(section, {}) | studies
     return found
 
 
 def study_params(params: Mapping[str, Any]) -> dict[str, Any]:
     """What of all parameters stands in params.yaml."""
-    return {section: value for section, value in params.items() if section != "theory"}
+    return {section: value for section, value in params.items() if section not in THEORY_SECTIONS}
 
 
 def _read_yaml(root: Path, path: Path) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class Repository:
     def stages(self) -> list[pipeline.Stage]:
         """The stages of the study, without the controlled studies beside it."""
         families = pipeline.load(self.root)
-        return [stage for family in families.values() if not family.theory for stage in family.stages]
+        return [stage for stage in pipeline.stages_of(families) if not stage.theory]
 
     def change(self, path: str, value: object) -> None:
         """Set one value of params.yaml."""

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
-from scalinglab.figures import FIGURES
+from scalinglab.figures.registry import FIGURES
 from tests.pipeline.repository import NOTHING, UP_TO_DATE, Repository
 from tests.soak import edits, kills
 

@@ -10,7 +10,7 @@ import pytest
 
 from scalinglab.config import Segment, Study, tokens_of, width_of
 from scalinglab.errors import UserError
-from scalinglab.figures import FIGURES
+from scalinglab.figures.registry import FIGURES
 from scalinglab.files import read_json, write_json
 from scalinglab.laws.surface import Surface
 from scalinglab.paths import Paths

@@ -11,7 +11,7 @@ from scalinglab.config import Study
 from scalinglab.errors import UserError
 from scalinglab.files import write_json
 from scalinglab.paths import Paths, theory_folder, theory_runs
-from scalinglab.stages import clean, download, encode, tokenizer, variant, verdict
+from scalinglab.stages import clean, download, encode, measure, tokenizer, variant, verdict
 from scalinglab.stages.checkpoints import SCRATCH
 from tests.conftest import ROOT
 from tests.stages.test_data_stages import study as text_study  # noqa: F401 - a fixture
@@ -88,3 +88,29 @@ def test_other_seeds_and_rates_take_no_rows_of_the_ones_before(params: dict[str,
     shared = first[(first["role"] == "sweep") & (first["factor"] == 2)]["loss"].item()
     assert second["loss"].iloc[0] == shared
     assert runs([1, 2], [1])["role"].tolist() == ["run", "run"]
+
+
+def test_maps_of_a_trained_models_heads(params: dict[str, Any]) -> None:
+    """From the YAML file to the text, whose numbers are those of the tables."""
+    params["measured"] = yaml.safe_load((ROOT / "studies/attention_maps.yaml").read_text())["measured"]
+    params["measured"]["attention_maps"]["settings"] = {"size": "d8", "tokens": "4k", "shown": 8}
+    measure.run(params, "attention_maps")
+    folder = theory_folder("attention_maps")
+    heads, maps = pd.read_csv(folder / "heads.csv"), pd.read_csv(folder / "maps.csv")
+    assert len(heads) == 2
+    assert heads[["previous token", "duplicate", "induction"]].to_numpy().min() > 0
+    sums = maps.groupby(["of", "layer", "head", "query"])["weight"].sum()
+    assert len(sums) == 2 * 2 * 8
+    assert sums.to_numpy() == pytest.approx(1, abs=1e-4)
+    assert f"| 1 | 0 | {heads.loc[1, 'previous token']:.3f} |" in (folder / "findings.md").read_text()
+    assert (folder / "maps.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_settings_of_a_measurement_are_checked(params: dict[str, Any]) -> None:
+    params["measured"] = {
+        "attention_maps": {"question": "What?", "settings": {"siz": "d8", "tokens": "4k"}, "quick": {}}
+    }
+    with pytest.raises(UserError, match=r"attention_maps\.yaml: settings: siz: unknown key; did you mean 'size'"):
+        measure.run(params, "attention_maps")
+    with pytest.raises(UserError, match=r"no measurement 'attention_map'; known: attention_maps"):
+        measure.run(params, "attention_map")

@@ -12,24 +12,26 @@ from scipy.stats import norm
 from scalinglab import config
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.shape import shape_of
-from scalinglab.theory.measures import TrainedModel, activations, context_length, head_roles
+from scalinglab.skills import skill
+from scalinglab.theory.measures import TrainedModel, activations, context_length, head_roles, in_context
 
 
-def model_of(options: config.Model, **changes: object) -> TrainedModel:
-    options = dataclasses.replace(options, head_dim=8, **changes)  # type: ignore[arg-type]
+def model_of(smoke: config.Study, **changes: object) -> TrainedModel:
+    options = dataclasses.replace(smoke.model, head_dim=8, **changes)  # type: ignore[arg-type]
     model = Decoder(shape_of("d16", options, vocab_size=50, seq_len=16), options)
     initialise(model, seed=0)
-    return TrainedModel(model, options, np.random.default_rng(0).integers(0, 50, 641).astype(np.uint16))
+    study = dataclasses.replace(smoke, model=options, mixture=dataclasses.replace(smoke.mixture, seq_len=16))
+    return TrainedModel(model, study, np.random.default_rng(0).integers(0, 50, 641).astype(np.uint16), 3)
 
 
-def test_untrained_models_know_nothing_at_any_length(options: config.Model) -> None:
-    found = context_length(model_of(options))
+def test_untrained_models_know_nothing_at_any_length(smoke: config.Study) -> None:
+    found = context_length(model_of(smoke))
     assert list(found.values()) == pytest.approx([np.log(50)] * 3, abs=1e-5)
     assert list(found) == ["loss at 1x", "loss at 2x", "loss at 4x"]
 
 
-def test_a_window_of_the_trained_length_is_the_models_own_loss(options: config.Model) -> None:
-    trained = model_of(options, position="alibi")
+def test_a_window_of_the_trained_length_is_the_models_own_loss(smoke: config.Study) -> None:
+    trained = model_of(smoke, position="alibi")
     torch.nn.init.normal_(trained.model.head.weight)
     rows = torch.from_numpy(trained.held_out[:641].astype(np.int64))
     inputs, targets = rows[:-1].view(-1, 16), rows[1:].view(-1, 16).contiguous()
@@ -37,9 +39,9 @@ def test_a_window_of_the_trained_length_is_the_models_own_loss(options: config.M
     assert context_length(trained)["loss at 1x"] == pytest.approx(own, rel=1e-6)
 
 
-def test_sparsity_of_units_that_are_half_on(options: config.Model) -> None:
+def test_sparsity_of_units_that_are_half_on(smoke: config.Study) -> None:
     """A ReLU of symmetric inputs is zero half of the time; an identity never is."""
-    relu, identity = (activations(model_of(options, feed_forward=name, ff_ratio=16)) for name in ("relu", "identity"))
+    relu, identity = (activations(model_of(smoke, feed_forward=name, ff_ratio=16)) for name in ("relu", "identity"))
     assert relu["exactly zero"] == pytest.approx(0.5, abs=0.03)
     assert identity["exactly zero"] == 0
     assert relu["near zero"] > relu["exactly zero"]
@@ -49,9 +51,9 @@ def test_sparsity_of_units_that_are_half_on(options: config.Model) -> None:
     assert relu["half the energy"] == pytest.approx(norm.sf(beyond), abs=0.02)
 
 
-def test_roles_of_heads_that_look_nowhere_in_particular(options: config.Model) -> None:
+def test_roles_of_heads_that_look_nowhere_in_particular(smoke: config.Study) -> None:
     """With queries of zero, every place spreads its attention evenly over itself and the past."""
-    trained = model_of(options, position="none")
+    trained = model_of(smoke, position="none")
     with torch.no_grad():
         for block in trained.model.blocks:
             block.attention.qkv.weight[:16] = 0
@@ -59,12 +61,33 @@ def test_roles_of_heads_that_look_nowhere_in_particular(options: config.Model) -
     assert list(head_roles(trained).values()) == pytest.approx([even] * 4, rel=1e-5)
 
 
-def test_a_head_made_to_look_one_place_back_is_a_previous_token_head(options: config.Model) -> None:
+def test_a_head_made_to_look_one_place_back_is_a_previous_token_head(smoke: config.Study) -> None:
     """By a relative bias: only a distance of one is not hidden."""
-    trained = model_of(options, position="relative")
+    trained = model_of(smoke, position="relative")
     with torch.no_grad():
         trained.model.position.table_HN.fill_(-100.0)
         trained.model.position.table_HN[0, 1] = 0.0
     roles = head_roles(trained)
     assert roles["previous token"] == pytest.approx(1)
     assert roles["induction"] < 0.5
+
+
+def test_a_model_that_knows_nothing_answers_at_random(smoke: config.Study) -> None:
+    """An untrained head is zero: the likeliest token is always the same one, no symbol of any skill."""
+    found = in_context(model_of(smoke))
+    assert list(found) == [f"{name} accuracy" for name in smoke.mixture.skill_names]
+    assert set(found.values()) == {0.0}
+
+
+def test_a_model_that_always_says_the_same_is_right_where_that_is_the_answer(smoke: config.Study) -> None:
+    trained = model_of(smoke, norm="none")
+    one = skill("shift")
+    said = 3 + one.answers.start
+    with torch.no_grad():
+        trained.model.head.weight[said] = 1.0
+        trained.model.embedding.weight.fill_(1.0)
+        for block in trained.model.blocks:
+            for matrix in (block.attention.out.weight, block.feed_forward.down.weight):
+                matrix.zero_()
+    gold = one.gold(one.documents("heldout", trained.study.seed, 0, 256, 17))
+    assert in_context(trained)["shift accuracy"] == pytest.approx((gold[:, gold.shape[1] // 2 :] == 0).mean())

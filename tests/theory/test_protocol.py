@@ -58,7 +58,7 @@ def test_mistakes_are_named(params: dict[str, Any], change: dict[str, Any], said
 
 
 def test_unknown_names_list_the_known_ones(params: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=r"no controlled study 'poitions'; known: attention_scale, feed"):
+    with pytest.raises(UserError, match=r"no controlled study 'poitions'; known: attention_kinds, attent"):
         protocol_of(params, "poitions")
     with pytest.raises(UserError, match=r"variant 'rotary': no such variant; known: rope, learned, sinusoidal"):
         study_of(params, protocol_of(params, "positions"), "rotary")

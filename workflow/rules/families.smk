@@ -1,6 +1,7 @@
 import re
 from pathlib import Path
 
+from scalinglab.theory.measurement import measurement_of
 from scalinglab.theory.protocol import protocol_of
 
 # Rules from dvc.yaml. Before planning, the driver restores what the DVC cache holds; a dry run changes nothing.
@@ -10,6 +11,8 @@ try:
     params_yaml = pipeline.all_params()
     for theory in params_yaml.get("theory", {}):
         protocol_of(params_yaml, theory)
+    for theory in params_yaml.get("measured", {}):
+        measurement_of(params_yaml, theory)
     for stage in pipeline.stages_of(families):
         pipeline.param_values(stage, params_yaml)
     if workflow.is_main_process:
@@ -19,12 +22,12 @@ except UserError as error:
 
 
 def outputs_of(theory):
-    """Every output of the study itself (theory: empty), or of a controlled study."""
-    chosen = (family for family in families.values() if family.theory == theory)
-    return [out for family in chosen for stage in family.stages for out in stage.outs]
+    """Every output of the study itself (theory: empty), or of a question beside it."""
+    chosen = (stage for stage in pipeline.stages_of(families) if stage.theory == theory)
+    return [out for stage in chosen for out in stage.outs]
 
 
-theories = sorted({family.theory for family in families.values()} - {""})
+theories = sorted({stage.theory for stage in pipeline.stages_of(families)} - {""})
 
 
 wildcard_constraints:

@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scalinglab.errors import UserError
-from scalinglab.model.positions import NoPosition
+from scalinglab.model import attention_kernels
+from scalinglab.model.positions import NoPosition, distances
 from scalinglab.model.shape import Shape
 
 
@@ -13,18 +14,30 @@ class CausalAttention(nn.Module):
     """Softmax attention (Vaswani et al. 2017, eq. 1) through torch's fused kernel; grouped queries where
     n_kv_head < n_head (Ainslie et al. 2023)."""
 
+    takes_bias = True  # whether a position code may act on its scores
+
     def __init__(self, shape: Shape, position: NoPosition) -> None:
         super().__init__()
+        if not self.takes_bias and type(position).bias is not NoPosition.bias:
+            raise UserError(
+                f"model.attention of kind {type(self).__name__} has no matrix of scores that model.position could be "
+                "added to; take rope, learned, sinusoidal or none"
+            )
         self.n_head, self.n_kv_head, self.head_dim = shape.n_head, shape.n_kv_head, shape.head_dim
+        self.window = shape.window
         self.qkv = nn.Linear(shape.d_model, (self.n_head + 2 * self.n_kv_head) * self.head_dim, bias=False)
         self.out = nn.Linear(self.n_head * self.head_dim, shape.d_model, bias=False)
         self._rotate, self._bias = position.rotate, position.bias
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        q_BHTK, k_BHTK, v_BHTK = self._project(x_BTD)
-        bias_HTT = self._bias(x_BTD.shape[1])
-        mask_HTT = None if bias_HTT is None else _hide_future(bias_HTT).to(x_BTD.dtype)
-        y_BHTK = F.scaled_dot_product_attention(
+        y_BHTK = self._mix(*self._project(x_BTD))
+        return self.out(y_BHTK.transpose(1, 2).flatten(2))
+
+    def _mix(self, q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor) -> Tensor:
+        """[B, H, T, K] what each position takes from the values of its past."""
+        bias_HTT = self._bias(q_BHTK.shape[2])
+        mask_HTT = None if bias_HTT is None else _hide_future(bias_HTT).to(q_BHTK.dtype)
+        return F.scaled_dot_product_attention(
             q_BHTK,
             k_BHTK,
             v_BHTK,
@@ -33,11 +46,15 @@ class CausalAttention(nn.Module):
             enable_gqa=self.n_kv_head != self.n_head,
             scale=self.scale(),
         )
-        return self.out(y_BHTK.transpose(1, 2).flatten(2))
 
     def scale(self) -> float:
         """What scores are multiplied with: products of K independent channels of unit variance have variance K."""
         return self.head_dim**-0.5
+
+    @staticmethod
+    def pairs(shape: Shape) -> int:
+        """Query-key pairs of one context and head that are multiplied: position t reads t + 1 keys."""
+        return shape.seq_len * (shape.seq_len + 1) // 2
 
     def weights(self, x_BTD: Tensor) -> Tensor:
         """[B, H, T, T] how much each position takes from each earlier one: for looking inside, not for training."""
@@ -47,7 +64,13 @@ class CausalAttention(nn.Module):
     def _weigh(self, q_BHTK: Tensor, k_BHTK: Tensor) -> Tensor:
         scores_BHTT = q_BHTK @ k_BHTK.transpose(-1, -2) * self.scale()
         bias_HTT = self._bias(scores_BHTT.shape[-1])
-        return _hide_future(scores_BHTT if bias_HTT is None else scores_BHTT + bias_HTT).softmax(dim=-1)
+        scores_BHTT = _hide_future(scores_BHTT if bias_HTT is None else scores_BHTT + bias_HTT)
+        distance_TT = distances(scores_BHTT.shape[-1], scores_BHTT.device)
+        return scores_BHTT.masked_fill(~self._reads(distance_TT), -torch.inf).softmax(dim=-1)
+
+    def _reads(self, distance_TT: Tensor) -> Tensor:
+        """Whether keys so far behind their query are looked at."""
+        return distance_TT >= 0
 
     def _project(self, x_BTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, [B, heads, T, K] each."""
@@ -68,25 +91,58 @@ class UnscaledAttention(CausalAttention):
         return 1.0
 
 
+class WindowAttention(CausalAttention):
+    """Softmax attention to the last `window` positions (Beltagy et al. 2020): layers on top of it see further."""
+
+    takes_bias = False
+
+    @staticmethod
+    def pairs(shape: Shape) -> int:
+        return sum(min(t + 1, shape.window) for t in range(shape.seq_len))
+
+    def _mix(self, q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor) -> Tensor:
+        k_BHTK, v_BHTK = self._for_each_query_head(k_BHTK), self._for_each_query_head(v_BHTK)
+        return attention_kernels.windowed(q_BHTK, k_BHTK, v_BHTK, self.window, self.scale())
+
+    def _reads(self, distance_TT: Tensor) -> Tensor:
+        return (distance_TT >= 0) & (distance_TT < self.window)
+
+
+class StridedAttention(CausalAttention):
+    """Softmax attention to the last `window` positions and every window-th before (Child et al. 2019)."""
+
+    takes_bias = False
+
+    @staticmethod
+    def pairs(shape: Shape) -> int:
+        return sum(min(t + 1, shape.window) + t // shape.window for t in range(shape.seq_len))
+
+    def _mix(self, q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor) -> Tensor:
+        k_BHTK, v_BHTK = self._for_each_query_head(k_BHTK), self._for_each_query_head(v_BHTK)
+        return attention_kernels.strided(q_BHTK, k_BHTK, v_BHTK, self.window, self.scale())
+
+    def _reads(self, distance_TT: Tensor) -> Tensor:
+        near_TT = (distance_TT >= 0) & (distance_TT < self.window)
+        return near_TT | ((distance_TT >= 0) & (distance_TT % self.window == 0))
+
+
 class LinearAttention(CausalAttention):
     """Attention whose weights are products of features, phi(x) = elu(x) + 1 (Katharopoulos et al. 2020, eq. 7 to 9).
 
-    Its past is a matrix of fixed size, however long the context. It is computed here in the quadratic form, which is
-    the faster one for contexts as short as a head is wide. Raises UserError where the position code acts on scores.
+    Its past is a matrix of fixed size, however long the context.
     """
 
-    def __init__(self, shape: Shape, position: NoPosition) -> None:
-        super().__init__(shape, position)
-        if type(position).bias is not NoPosition.bias:
-            raise UserError(
-                "model.attention = 'linear' has no scores that model.position could be added to; take rope, learned, "
-                "sinusoidal or none"
-            )
+    takes_bias = False
 
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        q_BHTK, k_BHTK, v_BHTK = self._project(x_BTD)
-        weights_BHTT = self._weigh(q_BHTK, self._for_each_query_head(k_BHTK))
-        return self.out((weights_BHTT @ self._for_each_query_head(v_BHTK)).transpose(1, 2).flatten(2))
+    @staticmethod
+    def pairs(shape: Shape) -> int:
+        """Of one chunk; in longer contexts each position also writes and reads the matrix of what came before."""
+        chunk = min(shape.seq_len, attention_kernels.CHUNK)
+        return shape.seq_len * (chunk + 1) // 2 + (shape.seq_len * shape.head_dim if shape.seq_len > chunk else 0)
+
+    def _mix(self, q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor) -> Tensor:
+        k_BHTK, v_BHTK = self._for_each_query_head(k_BHTK), self._for_each_query_head(v_BHTK)
+        return attention_kernels.linear(F.elu(q_BHTK) + 1, F.elu(k_BHTK) + 1, v_BHTK)
 
     def _weigh(self, q_BHTK: Tensor, k_BHTK: Tensor) -> Tensor:
         scores_BHTT = ((F.elu(q_BHTK) + 1) @ (F.elu(k_BHTK) + 1).transpose(-1, -2)).tril()
@@ -114,5 +170,7 @@ class TokenShift(nn.Module):
 ATTENTIONS: dict[str, type[CausalAttention]] = {
     "causal": CausalAttention,
     "unscaled": UnscaledAttention,
+    "window": WindowAttention,
+    "strided": StridedAttention,
     "linear": LinearAttention,
 }

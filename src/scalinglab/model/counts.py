@@ -7,6 +7,7 @@ the head is a matrix product like any other (Hoffmann et al. 2022, appendix F; P
 from dataclasses import asdict, dataclass
 
 from scalinglab.config import Model
+from scalinglab.model.attention import ATTENTIONS
 from scalinglab.model.feed_forward import FEED_FORWARDS
 from scalinglab.model.norms import NORMS
 from scalinglab.model.positions import POSITIONS
@@ -38,8 +39,8 @@ def count(shape: Shape, options: Model) -> Counts:
     vectors = norm_vectors + (layers * width if options.token_shift else 0)
     head = shape.vocab_size * width
     tables = head + POSITIONS[options.position].n_parameters(shape)
-    # Causal attention: position t reads t + 1 keys, (T + 1) / 2 on average, for scores and for values.
-    scores = layers * heads_width * (shape.seq_len + 1)
+    # Each pair is multiplied twice: for its score and for its value.
+    scores = round(layers * heads_width * 2 * ATTENTIONS[options.attention].pairs(shape) / shape.seq_len)
     return Counts(
         params_total=block_matmul + vectors + tables + (0 if options.tied_head else head),
         params_non_embedding=block_matmul + vectors,

@@ -17,6 +17,7 @@ class Shape:
     n_kv_head: int
     head_dim: int
     d_ff: int
+    window: int
 
 
 def shape_of(size: str, model: config.Model, vocab_size: int, seq_len: int) -> Shape:
@@ -37,4 +38,5 @@ def shape_of(size: str, model: config.Model, vocab_size: int, seq_len: int) -> S
         n_kv_head=n_head // model.kv_groups,
         head_dim=head_dim,
         d_ff=-(-round(model.ff_ratio * width) // 8) * 8,
+        window=model.window,
     )

@@ -4,7 +4,7 @@ import pandas as pd
 
 from scalinglab.config import Study
 from scalinglab.errors import UserError
-from scalinglab.figures import FIGURES
+from scalinglab.figures.registry import FIGURES
 from scalinglab.figures.style import Tables, save
 from scalinglab.files import read_json
 from scalinglab.paths import Paths

@@ -7,22 +7,26 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from scalinglab import config
+from scalinglab.config import Study
+from scalinglab.evaluation.answers import answer
 from scalinglab.evaluation.in_context import attention_weights, looking_back, repeated_rows
 from scalinglab.evaluation.text import token_losses
 from scalinglab.model.decoder import Decoder
 from scalinglab.model.positions import LearnedPosition
+from scalinglab.skills import skill
 
 BATCH_TOKENS = 4096
+DOCUMENTS = 256  # of each skill
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A trained model, its options, and the held-out text as one stream of token ids."""
+    """A trained model and its study; the held-out text as one stream of token ids; the id of the skills' symbol 0."""
 
     model: Decoder
-    options: config.Model
+    study: Study
     held_out: NDArray[np.uint16]
+    skill_offset: int
 
 
 def context_length(trained: TrainedModel) -> dict[str, float]:
@@ -41,7 +45,7 @@ def context_length(trained: TrainedModel) -> dict[str, float]:
         if times > 1 and isinstance(trained.model.position, LearnedPosition):
             found[key] = float("nan")
             continue
-        longer = Decoder(replace(shape, seq_len=length), trained.options)
+        longer = Decoder(replace(shape, seq_len=length), trained.study.model)
         longer.load_state_dict(trained.model.state_dict())
         rows_RT = np.lib.stride_tricks.sliding_window_view(stream, length + 1)[::length]
         longer.to(next(trained.model.parameters()).device)
@@ -98,8 +102,20 @@ def head_roles(trained: TrainedModel) -> dict[str, float]:
     return roles | {"saturation": float(np.mean([w[:, :, half:].amax(-1).mean().item() for w in layers]))}
 
 
+def in_context(trained: TrainedModel) -> dict[str, float]:
+    """Accuracy on held-out documents of each skill, over the later half of the answers: most keys were seen before."""
+    study, found = trained.study, {}
+    for one in map(skill, study.mixture.skills):
+        rows_NT = one.documents("heldout", study.seed, 0, DOCUMENTS, study.mixture.seq_len + 1)
+        batch_rows = max(1, BATCH_TOKENS // study.mixture.seq_len)
+        correct_NA = answer(trained.model, one, rows_NT, trained.skill_offset, batch_rows).correct_NA
+        found[f"{one.name} accuracy"] = float(correct_NA[:, correct_NA.shape[1] // 2 :].mean())
+    return found
+
+
 MEASURES: dict[str, Callable[[TrainedModel], dict[str, float]]] = {
     "context_length": context_length,
     "activations": activations,
     "head_roles": head_roles,
+    "in_context": in_context,
 }

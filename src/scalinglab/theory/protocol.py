@@ -83,6 +83,8 @@ def study_of(params: Mapping[str, Any], protocol: Protocol, variant: str) -> Stu
     if variant not in protocol.variants:
         raise UserError(f"{where}: variant {variant!r}: {_no_variant(protocol)}")
     values = pipeline.study_params(params)
+    for section in ("grid", "tune"):  # it is trained at one size, and need not suit the others
+        values[section] = {**values[section], "sizes": [protocol.size]}
     for changes in (protocol.base, protocol.variants[variant]):
         for section, keys in changes.items():
             if section not in CHANGEABLE:

@@ -1,7 +1,8 @@
-"""`scalinglab theory`: the controlled studies, and the quick form of one: a look before the real thing.
+"""`scalinglab theory`: the questions of studies/, and the quick form of one: a look before the real thing.
 
-The quick form trains a few seeds on fewer tokens, at the study's own learning rate, outside the DAG and its caches;
-`snakemake --cores 2 theory_<name>` runs the whole protocol.
+The quick form of a controlled study trains a few seeds on fewer tokens, at the study's own learning rate; that of a
+measurement takes its smaller settings. Both stay outside the DAG and its caches; `snakemake --cores 2 theory_<name>`
+runs the whole.
 """
 
 import argparse
@@ -10,25 +11,40 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from scalinglab import pipeline
+from scalinglab import config, pipeline
 from scalinglab.errors import UserError
+from scalinglab.theory.measurement import measurement_of
 
 
 def run(arguments: argparse.Namespace) -> None:
     params = pipeline.all_params()
     if arguments.name is None:
-        for name, study in params.get("theory", {}).items():
-            print(f"{name:12} {study['question']}")
+        for section in pipeline.THEORY_SECTIONS:
+            for name, asked in params.get(section, {}).items():
+                print(f"{name:22} {asked['question']}")
         return
     if not arguments.quick:
         raise UserError(
-            f"`snakemake --cores 2 theory_{arguments.name}` runs the whole study; "
+            f"`snakemake --cores 2 theory_{arguments.name}` runs the whole; "
             f"`scalinglab theory {arguments.name} --quick` a small form of it"
         )
-    _quick(params, arguments.name, arguments.cores)
+    folder = Path(".scratch") / params["study"] / "theory"
+    if arguments.name in params.get("measured", {}):
+        _measured(params, arguments.name, folder / arguments.name)
+    else:
+        _compared(params, arguments.name, arguments.cores, folder)
 
 
-def _quick(params: dict[str, Any], name: str, cores: int) -> None:
+def _measured(params: dict[str, Any], name: str, folder: Path) -> None:
+    from scalinglab.stages.measure import write
+
+    asked = measurement_of(params, name).shortened()
+    print(asked.question)
+    print(write(config.parse(pipeline.study_params(params)), asked, folder))
+    print(folder)
+
+
+def _compared(params: dict[str, Any], name: str, cores: int, folder: Path) -> None:
     from scalinglab.figures import forest
     from scalinglab.figures.style import save
     from scalinglab.stages.verdict import DPI
@@ -36,7 +52,6 @@ def _quick(params: dict[str, Any], name: str, cores: int) -> None:
     from scalinglab.theory.protocol import protocol_of
 
     protocol = protocol_of(params, name).shortened()
-    folder = Path(".scratch") / params["study"] / "theory"
     with ProcessPoolExecutor(cores, get_context("spawn")) as pool:
         jobs = {variant: pool.submit(_variant, params, name, variant) for variant in protocol.variants}
         runs = {variant: [row for row in job.result() if row["role"] == "run"] for variant, job in jobs.items()}

@@ -1,0 +1,5 @@
+"""One module a question that is measured without variants: what is measured, drawn and said.
+
+Each has a dataclass `Settings`; `measure(settings, study)`, which gives tables of rows by name; `figures(tables)`; and
+`findings(tables)`, a text in Markdown whose every number is computed. stages/measure.py writes what they give.
+"""
