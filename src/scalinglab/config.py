@@ -129,13 +129,14 @@ class Model:
     feed_forward: str
     token_shift: bool
     tied_head: bool
+    dropout: Annotated[float, Field(ge=0, lt=1)]
     rope_theta: PositiveFloat
 
 
 @dataclass(frozen=True, config=STRICT)
 class Training:
     batch_tokens: PositiveInt
-    schedule: Literal["wsd", "cosine"]
+    schedule: Literal["wsd", "cosine", "linear", "constant"]
     warmup_tokens: Annotated[int, Field(ge=0)]
     anneal_share: Annotated[float, Field(gt=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0)]
@@ -143,6 +144,8 @@ class Training:
     beta2: Annotated[float, Field(ge=0, lt=1)]
     eps: PositiveFloat
     clip_norm: PositiveFloat
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    unique_tokens: Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -335,6 +338,11 @@ def _check_together(study: Study, where: str) -> None:
     batch, seq_len = study.training.batch_tokens, study.mixture.seq_len
     if batch % seq_len:
         raise UserError(f"{where}: training.batch_tokens = {batch}: not a multiple of mixture.seq_len = {seq_len}")
+    if 0 < study.training.unique_tokens < batch:
+        raise UserError(
+            f"{where}: training.unique_tokens = {study.training.unique_tokens}: less than a batch of {batch}; raise "
+            "it, or 0 for all"
+        )
     _check_evaluation(study, where)
     shortest = tokens[0] * (1 - study.training.anneal_share)
     if study.training.warmup_tokens >= shortest:

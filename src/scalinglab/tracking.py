@@ -126,9 +126,9 @@ def _sync_cell(client: MlflowClient, experiment_id: str, parent: str, run: Run |
         client.set_tag(run.info.run_id, UNFINISHED, "yes")
     metrics = []
     for row in cell.curve.iloc[have:].to_dict("records"):
-        metrics.append(Metric("train/loss", row["train/loss"], 0, int(row["tokens"])))
+        curves = ("train/loss", "train/grad_norm", "lr")
+        metrics += [Metric(name, row[name], 0, int(row["tokens"])) for name in curves if name in row]
         metrics.append(Metric("train/loss by GFLOPs", row["train/loss"], 0, int(row["flops"] / 1e9)))
-        metrics.append(Metric("lr", row["lr"], 0, int(row["tokens"])))
     if cell.final and not finished:
         metrics += [Metric(name, value, 0, 0) for name, value in cell.final.items()]
         client.log_batch(run.info.run_id, params=[Param(*pair) for pair in cell.params.items()])

@@ -140,31 +140,34 @@ def test_relative_buckets_are_single_distances_and_then_wider(options: config.Mo
     assert bucket_T[250] == 31
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("rows", [1, 127, 128, 300])
-def test_linear_cross_entropy_is_the_plain_one(rows: int) -> None:
+def test_linear_cross_entropy_is_the_plain_one(rows: int, smoothing: float) -> None:
     x = torch.randn(rows, 8, requires_grad=True)
     weight = torch.randn(40, 8, requires_grad=True)
     target = torch.randint(0, 40, (rows,))
-    ours = linear_cross_entropy(x, weight, target)
+    ours = linear_cross_entropy(x, weight, target, smoothing)
     ours_grads = torch.autograd.grad(2.5 * ours, (x, weight))
-    plain = F.cross_entropy(x @ weight.t(), target)
+    plain = F.cross_entropy(x @ weight.t(), target, label_smoothing=smoothing)
     plain_grads = torch.autograd.grad(2.5 * plain, (x, weight))
     torch.testing.assert_close(ours, plain)
     torch.testing.assert_close(ours_grads, plain_grads)
 
 
-def test_grouped_queries_with_one_group_are_plain_attention(options: config.Model) -> None:
-    plain = make(dataclasses.replace(options, head_dim=8, kv_groups=1))
-    grouped = make(dataclasses.replace(options, head_dim=8, kv_groups=2))
-    width = plain.shape.d_model
-    with torch.no_grad():
-        for a, b in zip(plain.blocks, grouped.blocks, strict=True):
-            keys_values = b.attention.qkv.weight[width:].view(2, 1, 8, width).expand(2, 2, 8, width)
-            a.attention.qkv.weight.copy_(torch.cat([b.attention.qkv.weight[:width], keys_values.reshape(-1, width)]))
-        rest = {name: t for name, t in grouped.state_dict().items() if "qkv" not in name}
-        plain.load_state_dict(rest, strict=False)
-        tokens = torch.randint(0, 50, (2, 16))
-        torch.testing.assert_close(plain.hidden(tokens), grouped.hidden(tokens))
+def test_smoothing_by_nothing_changes_nothing(tiny: Decoder) -> None:
+    torch.nn.init.normal_(tiny.head.weight)
+    tokens = torch.randint(0, 50, (4, 17))
+    places = (tokens[:, :-1], tokens[:, 1:].contiguous(), torch.arange(4 * 16))
+    assert torch.equal(tiny.loss(*places, 0.0), tiny.loss(*places))
+    assert not torch.equal(tiny.loss(*places, 0.1), tiny.loss(*places))
+
+
+def test_dropout_acts_in_training_alone(options: config.Model) -> None:
+    with_it, without = make(dataclasses.replace(options, dropout=0.5)), make(options)
+    tokens = torch.randint(0, 50, (2, 16))
+    assert torch.equal(with_it.eval().hidden(tokens), without.eval().hidden(tokens))
+    assert torch.equal(without.train().hidden(tokens), without.eval().hidden(tokens))
+    assert not torch.equal(with_it.train().hidden(tokens), with_it.eval().hidden(tokens))
 
 
 def test_tied_head_shares_its_table(options: config.Model) -> None:

@@ -81,10 +81,12 @@ def part(section: str, **values: object) -> Callable[[Study], Study]:
         part("model", tied_head=True),
         part("model", position="learned", norm="layernorm", feed_forward="gelu", token_shift=False),
         part("training", schedule="cosine"),
+        part("training", schedule="constant", label_smoothing=0.1, unique_tokens=1024),
+        part("model", attention="window", window=4, dropout=0.1),
         part("mixture", skills=(), skill_share=0.0),
         part("execution", precision="bf16"),
     ],
-    ids=["tied_head", "other_parts", "cosine", "text_only", "bf16"],
+    ids=["tied_head", "other_parts", "cosine", "regularised", "window", "text_only", "bf16"],
 )
 def test_every_option_goes_all_the_way(tiny_study: Study, option: Callable[[Study], Study]) -> None:
     cells = run_all(option(tiny_study))

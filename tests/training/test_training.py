@@ -22,13 +22,13 @@ from scalinglab.training.optimiser import AdamW
 from scalinglab.training.schedule import RateLaw, anneal_rate, branch_step, run_rate, steps_of, trunk_rate
 
 
-def make_batches(n_rows: int = 400, batch_tokens: int = 128, repeat: int = 1) -> Batches:
+def make_batches(n_rows: int = 400, batch_tokens: int = 128, repeat: int = 1, unique_tokens: int = 0) -> Batches:
     rng = np.random.default_rng(0)
     # A Markov chain over 20 symbols: something that can be learnt in a few steps.
     rows = np.zeros((n_rows, 17), dtype=np.uint16)
     for t in range(1, 17):
         rows[:, t] = (rows[:, t - 1] * 3 + rng.integers(1, 3, n_rows)) % 20
-    return Batches(rows, np.ones((n_rows, 16), dtype=bool), batch_tokens, repeat)
+    return Batches(rows, np.ones((n_rows, 16), dtype=bool), batch_tokens, repeat, unique_tokens)
 
 
 def fresh(study: Study, seed: int = 0) -> tuple[Decoder, AdamW]:
@@ -54,7 +54,9 @@ def run(study: Study, model: Decoder, optimiser: AdamW, first: int, last: int, r
     return points
 
 
-def test_resume_is_bitwise(smoke: Study, tmp_path: Path) -> None:
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_resume_is_bitwise(smoke: Study, tmp_path: Path, dropout: float) -> None:
+    smoke = dataclasses.replace(smoke, model=dataclasses.replace(smoke.model, dropout=dropout))
     straight, optimiser = fresh(smoke)
     run(smoke, straight, optimiser, 0, 40, 0.1)
     first, its_optimiser = fresh(smoke)
@@ -67,6 +69,18 @@ def test_resume_is_bitwise(smoke: Study, tmp_path: Path) -> None:
     expected = optimiser.state_tensors()
     for name, tensor in new_optimiser.state_tensors().items():
         assert torch.equal(tensor, expected[name]), name
+
+
+def test_gradient_norms_are_those_before_clipping(smoke: Study) -> None:
+    model, optimiser = fresh(smoke)
+    batch = make_batches()[0]
+    model.loss(batch.tokens_BT, batch.targets_BT, batch.scored_N).backward()
+    squares = [p.grad.square().sum() for p in model.parameters() if p.grad is not None]
+    expected = torch.stack(squares).sum().sqrt().item()
+    model.zero_grad()
+    clipped = dataclasses.replace(smoke, training=dataclasses.replace(smoke.training, clip_norm=expected / 10))
+    (point,) = run(clipped, model, optimiser, 0, 1, 0.1)
+    assert point.grad_norm == pytest.approx(expected, rel=1e-5)
 
 
 def test_adamw_is_torchs_own(smoke: Study) -> None:
@@ -148,12 +162,16 @@ def test_wsd_branches_leave_a_constant_trunk(smoke: Study) -> None:
         assert 0 < rates[-1] <= 1 / (last - first) + 1e-9
 
 
-def test_cosine_cells_share_nothing(smoke: Study) -> None:
-    training = dataclasses.replace(smoke.training, schedule="cosine")
+@pytest.mark.parametrize(
+    ("schedule", "halfway", "at_the_end"), [("cosine", 0.5, 0.0), ("linear", 0.5, 0.0), ("constant", 1.0, 1.0)]
+)
+def test_cells_of_other_schedules_share_nothing(smoke: Study, schedule: str, halfway: float, at_the_end: float) -> None:
+    training = dataclasses.replace(smoke.training, schedule=schedule)
     assert branch_step("80k", training) == 0
     rates = [anneal_rate(step, 0, 78, training) for step in range(78)]
     assert rates[0] < rates[20]
-    assert rates[-1] < 0.01
+    assert rates[39] == pytest.approx(halfway)
+    assert rates[-1] == pytest.approx(at_the_end, abs=0.02)
 
 
 def test_a_run_of_its_own_follows_trunk_and_anneal(smoke: Study) -> None:
@@ -163,6 +181,15 @@ def test_a_run_of_its_own_follows_trunk_and_anneal(smoke: Study) -> None:
     together = [trunk_rate(step, training) for step in range(first)]
     together += [anneal_rate(step, first, last, training) for step in range(first, last)]
     assert [rate_of(step) for step in range(last)] == pytest.approx([0.3 * share for share in together])
+
+
+def test_a_share_of_the_rows_is_read_over_and_over() -> None:
+    few = make_batches(unique_tokens=320)  # 20 rows of 16, 8 a batch
+    few.check(10**9, "never too many")
+    every = make_batches()
+    assert torch.equal(few[0].tokens_BT, every[0].tokens_BT)
+    assert torch.equal(few[2].tokens_BT, torch.cat([every[2].tokens_BT[:4], every[0].tokens_BT[:4]]))
+    assert torch.equal(few[5].tokens_BT, few[0].tokens_BT)
 
 
 def test_rate_law() -> None:

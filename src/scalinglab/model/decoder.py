@@ -15,6 +15,11 @@ from scalinglab.model.registry import pick
 from scalinglab.model.shape import Shape
 
 
+def dropout(options: config.Model) -> nn.Module:
+    """Dropout on what is written into the residual stream (Vaswani et al. 2017, section 5.4)."""
+    return nn.Dropout(options.dropout) if options.dropout else nn.Identity()
+
+
 class Block(nn.Module):
     """x + attention(norm x), then x + feed_forward(norm x); with norms behind, norm(x + attention x) and so on.
 
@@ -29,14 +34,15 @@ class Block(nn.Module):
         self.attention = pick(ATTENTIONS, "attention", options.attention)(shape, position)
         self.feed_forward_norm = norm(shape.d_model)
         self.feed_forward = pick(FEED_FORWARDS, "feed_forward", options.feed_forward)(shape)
+        self.dropout = dropout(options)
         self._behind = options.norm_place == "post"
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        x_BTD = x_BTD + self.attention(self.attention_input(x_BTD))
+        x_BTD = x_BTD + self.dropout(self.attention(self.attention_input(x_BTD)))
         if self._behind:
             x_BTD = self.attention_norm(x_BTD)
-            return self.feed_forward_norm(x_BTD + self.feed_forward(x_BTD))
-        return x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
+            return self.feed_forward_norm(x_BTD + self.dropout(self.feed_forward(x_BTD)))
+        return x_BTD + self.dropout(self.feed_forward(self.feed_forward_norm(x_BTD)))
 
     def attention_input(self, x_BTD: Tensor) -> Tensor:
         """What the attention reads of the block's input."""
@@ -50,6 +56,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.shape = shape
         self.embedding = nn.Embedding(shape.vocab_size, shape.d_model)
+        self.dropout = dropout(options)
         self.position = pick(POSITIONS, "position", options.position)(shape, options.rope_theta)
         self.blocks = nn.ModuleList(Block(shape, options, self.position) for _ in range(shape.n_layer))
         final = "none" if options.norm_place == "post" else options.norm  # the last block ended with one
@@ -60,7 +67,7 @@ class Decoder(nn.Module):
 
     def hidden(self, tokens_BT: Tensor) -> Tensor:
         """Features [B, T, D] after the final norm."""
-        x_BTD = self.position.embed(self.embedding(tokens_BT))
+        x_BTD = self.dropout(self.position.embed(self.embedding(tokens_BT)))
         for block in self.blocks:
             x_BTD = block(x_BTD)
         return self.norm(x_BTD)
@@ -69,13 +76,15 @@ class Decoder(nn.Module):
         """Next-token logits [B, T, V]."""
         return self.head(self.hidden(tokens_BT))
 
-    def loss(self, tokens_BT: Tensor, targets_BT: Tensor, scored_N: Tensor) -> Tensor:
+    def loss(self, tokens_BT: Tensor, targets_BT: Tensor, scored_N: Tensor, smoothing: float = 0.0) -> Tensor:
         """Mean nats over the scored targets; scored_N holds their places in the flattened [B * T].
+
+        smoothing: share of each target that is spread over the vocabulary.
 
         The head runs at those places only: inside skill documents most targets are noise that nothing could learn.
         """
         x_ND = self.hidden(tokens_BT).flatten(0, 1).index_select(0, scored_N)
-        return linear_cross_entropy(x_ND, self.head.weight, targets_BT.flatten().index_select(0, scored_N))
+        return linear_cross_entropy(x_ND, self.head.weight, targets_BT.flatten().index_select(0, scored_N), smoothing)
 
 
 @torch.no_grad()

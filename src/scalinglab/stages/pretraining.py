@@ -20,7 +20,7 @@ from scalinglab.training.loop import Stretch
 from scalinglab.training.optimiser import AdamW
 from scalinglab.training.schedule import RateLaw
 
-CURVE = ("step", "tokens", "flops", "train/loss", "lr")
+CURVE = ("step", "tokens", "flops", "train/loss", "train/grad_norm", "lr")
 
 
 def run_stretch(
@@ -81,7 +81,8 @@ def _write(
     for p in done.points:
         tokens = p.step * batch_tokens
         flops = cell_flops(counts, tokens)
-        rows.append({"step": p.step, "tokens": tokens, "flops": flops, "train/loss": p.loss, "lr": p.lr})
+        row = {"step": p.step, "tokens": tokens, "flops": flops, "train/loss": p.loss}
+        rows.append({**row, "train/grad_norm": p.grad_norm, "lr": p.lr})
     write_csv(target.with_suffix(".csv"), rows, CURVE)
     loss = done.points[-1].loss if done.points else None
     state = {

@@ -32,7 +32,8 @@ def open_batches(study: Study) -> Batches:
     """Batches over the shards that the encode stage wrote. Raises UserError where one is missing or damaged."""
     folder = Paths(study.study).of("encode", "")
     rows, scored = open_shard(folder, "train.npy"), open_shard(folder, "train-scored.npy")
-    return Batches(rows, scored, study.training.batch_tokens, study.mixture.repeat)
+    training = study.training
+    return Batches(rows, scored, training.batch_tokens, study.mixture.repeat, training.unique_tokens)
 
 
 def train_stretch(
@@ -53,11 +54,12 @@ def train_stretch(
     setting = [asdict(stretch), asdict(study.model), asdict(study.training), study.mixture.repeat, data, rates]
     begun = digest_of(optimiser.state_tensors())
     checkpoint = Checkpoint(study, name, digest([*setting, begun, pipeline.own_sources()]))
-    points, start, meter = [], stretch.first, Meter(torch.zeros((), device=device))
+    points, start, meter = [], stretch.first, Meter.new(device)
     if (found := checkpoint.load()) is not None:
         tensors, state = found
         points, start = [Point(**point) for point in state["points"]], state["step"]
-        meter = Meter(tensors.pop("meter.total").to(device), state["meter_steps"])
+        total, norm = (tensors.pop(name).to(device) for name in ("meter.total", "meter.norm"))
+        meter = Meter(total, norm, state["meter_steps"])
         optimiser.restore(tensors, start)
         print(f"{name}: continues from the checkpoint at step {start}")
     tokens = study.training.batch_tokens
@@ -73,7 +75,7 @@ def train_stretch(
 
         def _state(step: int) -> tuple[dict[str, torch.Tensor], dict]:
             curve = [asdict(point) for point in points]
-            tensors = optimiser.state_tensors() | {"meter.total": meter.total}
+            tensors = optimiser.state_tensors() | {"meter.total": meter.total, "meter.norm": meter.norm}
             return tensors, {"step": step, "points": curve, "meter_steps": meter.steps}
 
         finished = train(

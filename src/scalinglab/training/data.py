@@ -1,5 +1,6 @@
 """The data cursor: batch i of a run is a slice of the memory-mapped mixture, whatever came before."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,12 +21,25 @@ class Batch:
 
 
 class Batches:
-    """Random access to the batches of a mixture of rows [R, T + 1]."""
+    """Random access to the batches of a mixture of rows [R, T + 1].
 
-    def __init__(self, rows: NDArray[np.uint16], scored: NDArray[np.bool_], batch_tokens: int, repeat: int) -> None:
-        self._rows, self._scored = rows, scored
+    repeat: how often the rows may be read. unique_tokens: read so many only, and those as often as need be; 0: all.
+    """
+
+    def __init__(
+        self,
+        rows: NDArray[np.uint16],
+        scored: NDArray[np.bool_],
+        batch_tokens: int,
+        repeat: int,
+        unique_tokens: int = 0,
+    ) -> None:
         self._batch = batch_tokens // (rows.shape[1] - 1)
-        self._available = len(rows) * repeat // self._batch
+        self._available: float = len(rows) * repeat // self._batch
+        if unique_tokens:
+            used = unique_tokens // (rows.shape[1] - 1)
+            rows, scored, self._available = rows[:used], scored[:used], math.inf
+        self._rows, self._scored = rows, scored
 
     def check(self, steps: int, what: str) -> None:
         """Raise UserError where `steps` batches are more than the mixture holds."""

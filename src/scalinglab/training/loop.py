@@ -21,10 +21,12 @@ CURVE_POINTS = 64  # losses are averaged and kept this often over a stretch: eno
 
 @dataclass(frozen=True)
 class Point:
-    """Mean training loss (nats a scored token) over the steps since the last point, ending at `step`."""
+    """Mean training loss (nats a scored token) and gradient norm before clipping over the steps since the last point,
+    ending at `step`."""
 
     step: int
     loss: float
+    grad_norm: float
     lr: float
 
 
@@ -38,17 +40,31 @@ class Stretch:
 
 @dataclass
 class Meter:
-    """Training loss since the last curve point, so that a run which goes on between two points draws the same curve.
+    """What was measured since the last curve point: a run that goes on between two points draws the same curve.
 
-    total: sum of the steps' mean nats, a scalar on the model's device. steps: how many of them.
+    total, norm: sums of the steps' mean nats and gradient norms, scalars on the model's device. steps: how many.
     """
 
     total: torch.Tensor
+    norm: torch.Tensor
     steps: int = 0
 
-    def reset(self) -> None:
+    @classmethod
+    def new(cls, device: torch.device) -> "Meter":
+        return cls(torch.zeros((), device=device), torch.zeros((), device=device))
+
+    def add(self, loss: torch.Tensor, norm: torch.Tensor) -> None:
+        self.total += loss.detach()
+        self.norm += norm
+        self.steps += 1
+
+    def point(self, step: int, rate: float) -> Point:
+        """The means, after which it starts anew."""
+        point = Point(step, (self.total / self.steps).item(), (self.norm / self.steps).item(), rate)
         self.total.zero_()
+        self.norm.zero_()
         self.steps = 0
+        return point
 
 
 def train(
@@ -72,22 +88,23 @@ def train(
     device = next(model.parameters()).device
     bf16 = execution.precision == "bf16"
     every = max(1, (stretch.last - stretch.first) // CURVE_POINTS)
-    meter = meter or Meter(torch.zeros((), device=device))
+    meter = meter or Meter.new(device)
+    noisy = any(isinstance(module, nn.Dropout) for module in model.modules())
     model.train()
     for step in range(start, stretch.last):
         batch = _to(batches[step], device)
         rate = rate_of(step)
+        if noisy:
+            torch.manual_seed(step)  # what is dropped is a function of the step as well
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-            loss = forward(batch.tokens_BT, batch.targets_BT, batch.scored_N)
+            loss = forward(batch.tokens_BT, batch.targets_BT, batch.scored_N, training.label_smoothing)
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm, foreach=True)
+        norm = nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm, foreach=True)
         optimiser.step(rate)
-        meter.total += loss.detach()
-        meter.steps += 1
+        meter.add(loss, norm)
         point = None
         if (step + 1 - stretch.first) % every == 0 or step + 1 == stretch.last:
-            point = Point(step + 1, (meter.total / meter.steps).item(), rate)
-            meter.reset()
+            point = meter.point(step + 1, rate)
             if not math.isfinite(point.loss):
                 return False
         after_step(step + 1, point)

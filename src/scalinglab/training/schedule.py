@@ -1,7 +1,8 @@
-"""When a run branches, and how its rate moves: WSD (Hu et al. 2024, eq. 1) or cosine (Loshchilov & Hutter 2017).
+"""When a run branches, and how its rate moves: WSD (Hu et al. 2024, eq. 1), cosine (Loshchilov & Hutter 2017), linear
+decay from the start (Defazio et al. 2023), or constant.
 
 A WSD trunk warms up, then keeps its rate; each budget leaves it at a branch point and decays linearly to zero over the
-last `anneal_share` of its tokens (Hägele et al. 2024). A cosine cell leaves at step 0 and shares nothing.
+last `anneal_share` of its tokens (Hägele et al. 2024). Cells of the other kinds leave at step 0 and share nothing.
 """
 
 import math
@@ -33,13 +34,13 @@ def steps_of(tokens: int, batch_tokens: int) -> int:
 
 
 def branch_step(budget: str, training: Training) -> int:
-    """The trunk's step at which a budget's own part begins; 0 for `init`, and for every cosine cell."""
+    """The trunk's step at which a budget's own part begins; 0 for `init`, and for cells that share nothing."""
     return 0 if budget == "init" else branch_of(steps_of(tokens_of(budget), training.batch_tokens), training)
 
 
 def branch_of(steps: int, training: Training) -> int:
     """The step at which a run of so many steps begins to decay."""
-    return 0 if training.schedule == "cosine" else steps - max(1, round(training.anneal_share * steps))
+    return 0 if training.schedule != "wsd" else steps - max(1, round(training.anneal_share * steps))
 
 
 def warmup(step: int, training: Training) -> float:
@@ -56,9 +57,8 @@ def trunk_rate(step: int, training: Training) -> float:
 def anneal_rate(step: int, first: int, last: int, training: Training) -> float:
     """Fraction of the peak rate at `step` of a branch that runs over first <= step < last."""
     done = (step - first) / (last - first)
-    if training.schedule == "cosine":
-        return warmup(step, training) * 0.5 * (1 + math.cos(math.pi * done))
-    return warmup(step, training) * (1 - done)
+    left = {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "constant": 1.0}.get(training.schedule, 1 - done)
+    return warmup(step, training) * left
 
 
 def run_rate(peak: float, steps: int, training: Training) -> Callable[[int], float]:
