@@ -13,7 +13,17 @@ from scalinglab import config
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.shape import shape_of
 from scalinglab.skills import skill
-from scalinglab.theory.measures import TrainedModel, activations, context_length, head_roles, in_context
+from scalinglab.theory.measures import (
+    TrainedModel,
+    activations,
+    context_length,
+    gradients,
+    head_roles,
+    in_context,
+    noise_scale,
+)
+from scalinglab.training.data import Batches
+from scalinglab.training.loop import Point
 
 
 def model_of(smoke: config.Study, **changes: object) -> TrainedModel:
@@ -21,7 +31,11 @@ def model_of(smoke: config.Study, **changes: object) -> TrainedModel:
     model = Decoder(shape_of("d16", options, vocab_size=50, seq_len=16), options)
     initialise(model, seed=0)
     study = dataclasses.replace(smoke, model=options, mixture=dataclasses.replace(smoke.mixture, seq_len=16))
-    return TrainedModel(model, study, np.random.default_rng(0).integers(0, 50, 641).astype(np.uint16), 3)
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, 50, (4096, 17)).astype(np.uint16)
+    batches = Batches(rows, np.ones((4096, 16), bool), study.training.batch_tokens, repeat=1, unique_tokens=4096 * 16)
+    curve = [Point(step + 1, 3.0, float(step), 0.1) for step in range(20)]
+    return TrainedModel(model, study, rng.integers(0, 50, 641).astype(np.uint16), 3, batches, 5, curve)
 
 
 def test_untrained_models_know_nothing_at_any_length(smoke: config.Study) -> None:
@@ -91,3 +105,37 @@ def test_a_model_that_always_says_the_same_is_right_where_that_is_the_answer(smo
                 matrix.zero_()
     gold = one.gold(one.documents("heldout", trained.study.seed, 0, 256, 17))
     assert in_context(trained)["shift accuracy"] == pytest.approx((gold[:, gold.shape[1] // 2 :] == 0).mean())
+
+
+def test_gradients_of_the_first_and_the_last_tenth(smoke: config.Study) -> None:
+    assert gradients(model_of(smoke)) == {"first gradients": 0.5, "last gradients": 18.5}
+
+
+def test_noise_scale_of_gradients_without_noise_is_nothing(smoke: config.Study) -> None:
+    """Where every row is the same, so is every batch's gradient."""
+    trained = model_of(smoke)
+    one_row = np.tile(np.arange(17, dtype=np.uint16), (4096, 1))
+    same = Batches(one_row, np.ones((4096, 16), bool), trained.study.training.batch_tokens, 1, unique_tokens=4096 * 16)
+    assert noise_scale(dataclasses.replace(trained, batches=same))["noise scale (tokens)"] == pytest.approx(0, abs=1)
+
+
+def test_noise_scale_is_that_of_the_spread_between_tokens(smoke: config.Study) -> None:
+    """Of a model of constants, whose gradient is the same constant but for its targets: p (1 - p) V over their spread.
+
+    An untrained head is zero and its features are constant when embedding and blocks are, so that a token's gradient is
+    (1 / V - onehot) times a constant: with targets that are drawn unevenly, mean and variance are known.
+    """
+    trained = model_of(smoke, norm="none")
+    with torch.no_grad():
+        trained.model.embedding.weight.fill_(1.0)
+        for block in trained.model.blocks:
+            for matrix in (block.attention.out.weight, block.feed_forward.down.weight):
+                matrix.zero_()
+    rng = np.random.default_rng(1)
+    share = np.arange(1, 51) / np.arange(1, 51).sum()
+    rows = rng.choice(50, (200_000, 17), p=share).astype(np.uint16)
+    batches = Batches(rows, np.ones((200_000, 16), bool), 128, repeat=1)
+    training = dataclasses.replace(trained.study.training, batch_tokens=128)
+    trained = dataclasses.replace(trained, study=dataclasses.replace(trained.study, training=training), batches=batches)
+    signal, noise = ((1 / 50 - share) ** 2).sum(), (share * (1 - share)).sum()
+    assert noise_scale(trained)["noise scale (tokens)"] == pytest.approx(noise / signal, rel=0.1)

@@ -15,7 +15,7 @@ from scalinglab.paths import Paths
 from scalinglab.shards import open_shard
 from scalinglab.stages.models import build_model, pick_device
 from scalinglab.stages.stretches import open_batches, train_stretch
-from scalinglab.training.loop import Stretch
+from scalinglab.training.loop import Point, Stretch
 from scalinglab.training.optimiser import AdamW
 
 
@@ -47,7 +47,8 @@ class ShortRun:
         self.optimiser = AdamW(self.model, study.training)
         self.step = 0
         self.diverged = False
-        self._batches = open_batches(study)
+        self.curve: list[Point] = []
+        self.batches = open_batches(study)
         self._held_out = open_shard(Paths(study.study).of("encode", ""), "validation.npy")
 
     def train(self, last: int, rate_of: Callable[[int], float]) -> None:
@@ -57,8 +58,9 @@ class ShortRun:
         """
         stretch, self.step = Stretch(self.step, last), last
         if not self.diverged:
-            done = train_stretch(self._study, self._name, self.model, self.optimiser, self._batches, stretch, rate_of)
+            done = train_stretch(self._study, self._name, self.model, self.optimiser, self.batches, stretch, rate_of)
             self.diverged = done.diverged
+            self.curve += done.points
 
     def state(self) -> State:
         """A copy of what training goes on from, to come back to."""

@@ -64,7 +64,8 @@ def _train(
     peak = factor * read_rate_law(study).peak(protocol.size)
     one = ShortRun(study, f"{protocol.size}s{seed}", name)
     one.train(steps, run_rate(peak, steps, study.training))
-    trained = TrainedModel(one.model, study, held_out, read_json(Paths(study.study).manifest)["skill_offset"])
+    offset = read_json(Paths(study.study).manifest)["skill_offset"]
+    trained = TrainedModel(one.model, study, held_out, offset, one.batches, steps, one.curve)
     measured = {key: value for measure in protocol.measures for key, value in MEASURES[measure](trained).items()}
     if one.diverged:
         measured = dict.fromkeys(measured, float("nan"))

@@ -1,6 +1,6 @@
 """What is measured of a trained model beside its held-out loss, by name in studies/*.yaml."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,19 +14,29 @@ from scalinglab.evaluation.text import token_losses
 from scalinglab.model.decoder import Decoder
 from scalinglab.model.positions import LearnedPosition
 from scalinglab.skills import skill
+from scalinglab.training.data import Batches
+from scalinglab.training.loop import Point
 
 BATCH_TOKENS = 4096
 DOCUMENTS = 256  # of each skill
+NOISE_TOKENS = 131_072  # over which the noise of gradients is measured
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A trained model and its study; the held-out text as one stream of token ids; the id of the skills' symbol 0."""
+    """A trained model, its study, and what it was trained on.
+
+    held_out: text as one stream of token ids. skill_offset: the id of the skills' symbol 0. curve: of training, which
+    ended after `steps` of the batches.
+    """
 
     model: Decoder
     study: Study
     held_out: NDArray[np.uint16]
     skill_offset: int
+    batches: Batches
+    steps: int
+    curve: Sequence[Point]
 
 
 def context_length(trained: TrainedModel) -> dict[str, float]:
@@ -113,9 +123,42 @@ def in_context(trained: TrainedModel) -> dict[str, float]:
     return found
 
 
+def gradients(trained: TrainedModel) -> dict[str, float]:
+    """Gradient norm before clipping, over the first and the last tenth of the curve."""
+    norms = [point.grad_norm for point in trained.curve]
+    tenth = max(1, len(norms) // 10)
+    return {"first gradients": float(np.mean(norms[:tenth])), "last gradients": float(np.mean(norms[-tenth:]))}
+
+
+def noise_scale(trained: TrainedModel) -> dict[str, float]:
+    """Tokens of a batch beyond which the gradient's noise is no longer what limits a step, at the end of training.
+
+    B_simple = tr(S) / |G|^2 from gradients of single batches and of all together (McCandlish et al. 2018, appendix
+    A.1), on the batches that would have come next. NaN where the gradient drowns in its noise.
+    """
+    model, batch_tokens = trained.model, trained.study.training.batch_tokens
+    n = max(2, NOISE_TOKENS // batch_tokens)
+    device = next(model.parameters()).device
+    model.train()
+    small, total = 0.0, [torch.zeros_like(parameter) for parameter in model.parameters()]
+    for step in range(trained.steps, trained.steps + n):
+        batch = trained.batches[step]
+        loss = model.loss(batch.tokens_BT.to(device), batch.targets_BT.to(device), batch.scored_N.to(device))
+        found = torch.autograd.grad(loss, list(model.parameters()))
+        small += sum(float(gradient.double().square().sum()) for gradient in found) / n
+        for so_far, gradient in zip(total, found, strict=True):
+            so_far += gradient / n
+    large = sum(float(gradient.double().square().sum()) for gradient in total)
+    signal = (n * large - small) / (n - 1)
+    noise = (small - large) / (1 / batch_tokens - 1 / (n * batch_tokens))
+    return {"noise scale (tokens)": noise / signal if signal > 0 else float("nan")}
+
+
 MEASURES: dict[str, Callable[[TrainedModel], dict[str, float]]] = {
     "context_length": context_length,
     "activations": activations,
     "head_roles": head_roles,
     "in_context": in_context,
+    "gradients": gradients,
+    "noise_scale": noise_scale,
 }

@@ -16,6 +16,7 @@ from scalinglab.config import Name, PositiveFloat, Study
 from scalinglab.errors import UserError
 
 CHANGEABLE = ("model", "training")  # what a variant may differ in
+NO_BUDGET = "1G"  # where a study must name one, and none is asked for
 Changes = dict[str, dict[str, Any]]
 RUN_COLUMNS = ("role", "seed", "factor", "rate", "loss")  # of each run of a variant; all others are measures
 Seeds = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]  # seed 0 is that of the sweep of rates
@@ -83,8 +84,10 @@ def study_of(params: Mapping[str, Any], protocol: Protocol, variant: str) -> Stu
     if variant not in protocol.variants:
         raise UserError(f"{where}: variant {variant!r}: {_no_variant(protocol)}")
     values = pipeline.study_params(params)
-    for section in ("grid", "tune"):  # it is trained at one size, and need not suit the others
-        values[section] = {**values[section], "sizes": [protocol.size]}
+    # It is trained at one size, on tokens that are checked below, and need not suit the grid.
+    segment = {"after": config.START, "to": NO_BUDGET, "evaluate_after": "tokenizer"}
+    values["grid"] = {"sizes": [protocol.size], "budgets": [NO_BUDGET], "segments": [segment]}
+    values["tune"] = {**values["tune"], "sizes": [protocol.size], "budget": NO_BUDGET}
     for changes in (protocol.base, protocol.variants[variant]):
         for section, keys in changes.items():
             if section not in CHANGEABLE:
