@@ -25,7 +25,29 @@ scalinglab theory positions --quick      # a small form in a few minutes: fewer 
 snakemake --cores 2 theory_positions     # the whole; `theory` for all of them
 ```
 
-A variant is a line under `variants` in `studies/<name>.yaml`: sections and keys of `params.yaml` that it changes.
+## Add a variant
+
+A variant is a line under `variants` in `studies/<name>.yaml`: sections and keys of `params.yaml` that it changes. This
+change adds an activation (a test applies it):
+
+```diff
+--- a/src/scalinglab/model/feed_forward.py
++++ b/src/scalinglab/model/feed_forward.py
+@@ -76,3 +76,4 @@
+     "relu2": Kind(Plain, squared_relu),
+     "identity": Kind(Plain, identity),
++    "mish": Kind(Plain, F.mish),  # Misra 2019
+ }
+--- a/studies/feed_forward.yaml
++++ b/studies/feed_forward.yaml
+@@ -22,2 +22,3 @@
+       relu2: {model: {feed_forward: relu2, ff_ratio: 4.125}}
+       identity: {model: {feed_forward: identity, ff_ratio: 4.125}}
++      mish: {model: {feed_forward: mish, ff_ratio: 4.125}}
+```
+
+`scalinglab theory feed_forward --quick` looks at it in minutes; `snakemake --cores 2 theory_feed_forward` trains it with
+all seeds and gives the verdict.
 """
 
 

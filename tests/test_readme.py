@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -60,3 +62,26 @@ def test_a_page_holds_what_the_results_say(tmp_path: Path, monkeypatch: pytest.M
     assert "`rmsnorm` (3.200)" in page
     assert "| layernorm | +0.040 | +0.030 to +0.050 | worse | 2 (the edge of those tried) |" in page
     assert "| none | 0.500 |" in page
+
+
+def test_the_variant_that_the_page_adds_trains(tmp_path: Path) -> None:
+    """The diff of docs/theory/README.md is short, applies to the code as it stands, and makes a model."""
+    (diff,) = re.findall(r"```diff\n(.*?)```", (ROOT / "docs/theory/README.md").read_text(), re.DOTALL)
+    assert len(diff.splitlines()) <= 15
+    for name in ("src", "studies"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    subprocess.run(["git", "apply", "--unidiff-zero", "-"], input=diff, text=True, cwd=tmp_path, check=True)
+    code = (
+        "import torch; from scalinglab import pipeline; from scalinglab.model.decoder import Decoder\n"
+        "from scalinglab.model.shape import shape_of; from scalinglab.theory.protocol import protocol_of, study_of\n"
+        "params = pipeline.all_params()\n"
+        "options = study_of(params, protocol_of(params, 'feed_forward'), 'mish').model\n"
+        "model = Decoder(shape_of('d64', options, 50, 16), options)\n"
+        "print(model.hidden(torch.zeros(1, 16, dtype=torch.long)).shape)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert "torch.Size([1, 16, 64])" in done.stdout
