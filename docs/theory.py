@@ -46,8 +46,8 @@ change adds an activation (a test applies it):
 +      mish: {model: {feed_forward: mish, ff_ratio: 4.125}}
 ```
 
-`scalinglab theory feed_forward --quick` looks at it in minutes; `snakemake --cores 2 theory_feed_forward` trains it with
-all seeds and gives the verdict.
+`scalinglab theory feed_forward --quick` looks at it in minutes; `snakemake --cores 2 theory_feed_forward` trains it
+with all seeds and gives the verdict.
 """
 
 

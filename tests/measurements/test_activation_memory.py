@@ -1,0 +1,61 @@
+"""Memory of a training step: what buys it back changes no gradient."""
+
+import pandas as pd
+import pytest
+import torch
+
+from scalinglab.allocations import peak_bytes
+from scalinglab.config import Study
+from scalinglab.measurements.activation_memory import (
+    Settings,
+    _model,
+    _tokens,
+    accumulate,
+    figures,
+    findings,
+    gradients,
+    measure,
+)
+
+SETTINGS = Settings("d16", (1, 4, 9), 16, batch_tokens=512, micro_batches=(1, 4), accumulate_layers=2, repeats=1)
+
+
+def test_peak_bytes_are_those_held_at_once() -> None:
+    def work() -> None:
+        first = torch.ones(1000)
+        second = first * 2
+        del first
+        _ = second + 1
+
+    assert 2 * 4000 <= peak_bytes(work) < 3 * 4000
+
+
+@pytest.mark.parametrize("group", [1, 2, 3])
+def test_computing_layers_again_changes_no_bit(smoke: Study, group: int) -> None:
+    model, tokens = _model(SETTINGS, smoke, layers=5), _tokens(SETTINGS)
+    for again, plain in zip(gradients(model, tokens, group), gradients(model, tokens, 0), strict=True):
+        assert torch.equal(again, plain)
+
+
+@pytest.mark.parametrize("parts", [2, 8])
+def test_parts_of_a_batch_add_up_to_it(smoke: Study, parts: int) -> None:
+    model, tokens = _model(SETTINGS, smoke, layers=2).double(), _tokens(SETTINGS)
+    for summed, plain in zip(accumulate(model, tokens, parts), gradients(model, tokens, 0), strict=True):
+        torch.testing.assert_close(summed, plain)
+
+
+def test_the_gradients_are_those_of_training(smoke: Study) -> None:
+    model, tokens = _model(SETTINGS, smoke, layers=2).double(), _tokens(SETTINGS)
+    targets = tokens[:, 1:].contiguous()
+    loss = model.loss(tokens[:, :-1], targets, torch.arange(targets.numel()))
+    torch.testing.assert_close(gradients(model, tokens, 2), list(torch.autograd.grad(loss, list(model.parameters()))))
+
+
+def test_from_depths_to_the_text(smoke: Study) -> None:
+    tables = {name: pd.DataFrame(rows) for name, rows in measure(SETTINGS, smoke).items()}
+    deepest = tables["checkpointing"].query("layers == 9").set_index("policy")["peak bytes"]
+    assert deepest["groups of sqrt(L)"] < 0.6 * deepest["keep everything"]
+    assert tables["checkpointing"]["largest difference"].max() == 0
+    assert tables["accumulation"]["peak bytes"].is_monotonic_decreasing
+    assert "| each layer | L | " in findings(tables)
+    assert set(figures(tables)) == {"memory"}
