@@ -5,11 +5,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from scalinglab.config import Study
 from scalinglab.errors import UserError
 from scalinglab.files import write_json
+from scalinglab.measurements.decoding import repeated_share
 from scalinglab.paths import Paths, theory_folder, theory_runs
 from scalinglab.stages import clean, download, encode, measure, tokenizer, variant, verdict
 from scalinglab.stages.checkpoints import SCRATCH
@@ -104,6 +106,27 @@ def test_maps_of_a_trained_models_heads(params: dict[str, Any]) -> None:
     assert sums.to_numpy() == pytest.approx(1, abs=1e-4)
     assert f"| 1 | 0 | {heads.loc[1, 'previous token']:.3f} |" in (folder / "findings.md").read_text()
     assert (folder / "maps.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_ways_of_writing(params: dict[str, Any]) -> None:
+    params["measured"] = yaml.safe_load((ROOT / "studies/decoding.yaml").read_text())["measured"]
+    tiny = {"size": "d8", "tokens": "4k", "prompts": 4, "lengths": [4, 8, 16], "rows": 2}
+    params["measured"]["decoding"]["settings"] |= tiny
+    measure.run(params, "decoding")
+    folder = theory_folder("decoding")
+    table = pd.read_csv(folder / "strategies.csv").set_index("strategy")
+    assert list(table.index) == ["the text itself", *params["measured"]["decoding"]["settings"]["strategies"]]
+    assert table.loc["greedy", "nats"] < table.loc["temperature 1.3", "nats"]
+    assert f"| greedy | {table.loc['greedy', 'nats']:.2f} |" in (folder / "findings.md").read_text()
+    params["measured"]["decoding"]["settings"]["strategies"] = {"hot": {"temperature": -1}}
+    with pytest.raises(UserError, match="temperature and top_k must be 0 or more"):
+        measure.run(params, "decoding")
+
+
+def test_repeated_runs_of_tokens() -> None:
+    again = torch.tensor([[1, 2, 3, 4, 1, 2, 3, 4, 1, 2]])
+    assert repeated_share(again) == pytest.approx(3 / 7)
+    assert repeated_share(torch.arange(10)[None]) == 0
 
 
 def test_settings_of_a_measurement_are_checked(params: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from scalinglab.errors import UserError
 from scalinglab.model import attention_kernels
+from scalinglab.model.memory import LayerMemory
 from scalinglab.model.positions import NoPosition, distances
 from scalinglab.model.shape import Shape
 
@@ -29,8 +30,14 @@ class CausalAttention(nn.Module):
         self.out = nn.Linear(self.n_head * self.head_dim, shape.d_model, bias=False)
         self._rotate, self._bias = position.rotate, position.bias
 
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        y_BHTK = self._mix(*self._project(x_BTD))
+    def forward(self, x_BTD: Tensor, memory: LayerMemory | None = None) -> Tensor:
+        """memory: of the positions before x, which are read as well; x is added to it."""
+        if memory is None:
+            y_BHTK = self._mix(*self._project(x_BTD))
+        else:
+            q_BHTK, *new = self._project(x_BTD, start=memory.length)
+            k_BHTK, v_BHTK = map(self._for_each_query_head, memory.append(*new))
+            y_BHTK = self._weigh(q_BHTK, k_BHTK) @ v_BHTK
         return self.out(y_BHTK.transpose(1, 2).flatten(2))
 
     def _mix(self, q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor) -> Tensor:
@@ -61,23 +68,25 @@ class CausalAttention(nn.Module):
         q_BHTK, k_BHTK, _ = self._project(x_BTD)
         return self._weigh(q_BHTK, self._for_each_query_head(k_BHTK))
 
-    def _weigh(self, q_BHTK: Tensor, k_BHTK: Tensor) -> Tensor:
-        scores_BHTT = q_BHTK @ k_BHTK.transpose(-1, -2) * self.scale()
-        bias_HTT = self._bias(scores_BHTT.shape[-1])
-        scores_BHTT = _hide_future(scores_BHTT if bias_HTT is None else scores_BHTT + bias_HTT)
-        distance_TT = distances(scores_BHTT.shape[-1], scores_BHTT.device)
-        return scores_BHTT.masked_fill(~self._reads(distance_TT), -torch.inf).softmax(dim=-1)
+    def _weigh(self, q_BHQK: Tensor, k_BHTK: Tensor) -> Tensor:
+        """[B, H, Q, T] weights of the last Q of T positions."""
+        scores_BHQT = q_BHQK @ k_BHTK.transpose(-1, -2) * self.scale()
+        queries, length = scores_BHQT.shape[-2:]
+        if (bias_HTT := self._bias(length)) is not None:
+            scores_BHQT = scores_BHQT + bias_HTT[:, -queries:]
+        distance_QT = distances(length, scores_BHQT.device)[-queries:]
+        return scores_BHQT.masked_fill(~self._reads(distance_QT), -torch.inf).softmax(dim=-1)
 
-    def _reads(self, distance_TT: Tensor) -> Tensor:
+    def _reads(self, distance_QT: Tensor) -> Tensor:
         """Whether keys so far behind their query are looked at."""
-        return distance_TT >= 0
+        return distance_QT >= 0
 
-    def _project(self, x_BTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, [B, heads, T, K] each."""
+    def _project(self, x_BTD: Tensor, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, [B, heads, T, K] each, of positions from `start` on."""
         qkv_BTHK = self.qkv(x_BTD).unflatten(-1, (-1, self.head_dim))
         qk_BTHK, v_BTHK = qkv_BTHK.split([self.n_head + self.n_kv_head, self.n_kv_head], dim=2)
         # Queries and keys turn together: one pass over one tensor instead of two.
-        q_BTHK, k_BTHK = self._rotate(qk_BTHK).split([self.n_head, self.n_kv_head], dim=2)
+        q_BTHK, k_BTHK = self._rotate(qk_BTHK, start).split([self.n_head, self.n_kv_head], dim=2)
         return q_BTHK.transpose(1, 2), k_BTHK.transpose(1, 2), v_BTHK.transpose(1, 2)
 
     def _for_each_query_head(self, x_BHTK: Tensor) -> Tensor:
@@ -104,8 +113,8 @@ class WindowAttention(CausalAttention):
         k_BHTK, v_BHTK = self._for_each_query_head(k_BHTK), self._for_each_query_head(v_BHTK)
         return attention_kernels.windowed(q_BHTK, k_BHTK, v_BHTK, self.window, self.scale())
 
-    def _reads(self, distance_TT: Tensor) -> Tensor:
-        return (distance_TT >= 0) & (distance_TT < self.window)
+    def _reads(self, distance_QT: Tensor) -> Tensor:
+        return (distance_QT >= 0) & (distance_QT < self.window)
 
 
 class StridedAttention(CausalAttention):
@@ -121,9 +130,8 @@ class StridedAttention(CausalAttention):
         k_BHTK, v_BHTK = self._for_each_query_head(k_BHTK), self._for_each_query_head(v_BHTK)
         return attention_kernels.strided(q_BHTK, k_BHTK, v_BHTK, self.window, self.scale())
 
-    def _reads(self, distance_TT: Tensor) -> Tensor:
-        near_TT = (distance_TT >= 0) & (distance_TT < self.window)
-        return near_TT | ((distance_TT >= 0) & (distance_TT % self.window == 0))
+    def _reads(self, distance_QT: Tensor) -> Tensor:
+        return (distance_QT >= 0) & ((distance_QT < self.window) | (distance_QT % self.window == 0))
 
 
 class LinearAttention(CausalAttention):
@@ -144,9 +152,11 @@ class LinearAttention(CausalAttention):
         k_BHTK, v_BHTK = self._for_each_query_head(k_BHTK), self._for_each_query_head(v_BHTK)
         return attention_kernels.linear(F.elu(q_BHTK) + 1, F.elu(k_BHTK) + 1, v_BHTK)
 
-    def _weigh(self, q_BHTK: Tensor, k_BHTK: Tensor) -> Tensor:
-        scores_BHTT = ((F.elu(q_BHTK) + 1) @ (F.elu(k_BHTK) + 1).transpose(-1, -2)).tril()
-        return scores_BHTT / scores_BHTT.sum(dim=-1, keepdim=True)
+    def _weigh(self, q_BHQK: Tensor, k_BHTK: Tensor) -> Tensor:
+        scores_BHQT = (F.elu(q_BHQK) + 1) @ (F.elu(k_BHTK) + 1).transpose(-1, -2)
+        queries, length = scores_BHQT.shape[-2:]
+        scores_BHQT = scores_BHQT * self._reads(distances(length, scores_BHQT.device)[-queries:])
+        return scores_BHQT / scores_BHQT.sum(dim=-1, keepdim=True)
 
 
 def _hide_future(scores_TT: Tensor) -> Tensor:
@@ -162,8 +172,12 @@ class TokenShift(nn.Module):
         super().__init__()
         self.mix_D = nn.Parameter(torch.zeros(width))
 
-    def forward(self, x_BTD: Tensor) -> Tensor:
+    def forward(self, x_BTD: Tensor, memory: LayerMemory | None = None) -> Tensor:
         previous_BTD = F.pad(x_BTD, (0, 0, 1, 0))[:, :-1]
+        if memory is not None:
+            if memory.shifted_B1D is not None:
+                previous_BTD = torch.cat([memory.shifted_B1D, x_BTD], dim=1)[:, :-1]
+            memory.shifted_B1D = x_BTD[:, -1:]
         return torch.lerp(x_BTD, previous_BTD, self.mix_D)
 
 

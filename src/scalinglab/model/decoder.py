@@ -1,6 +1,7 @@
 """The decoder: embedding, blocks, final norm, head."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from scalinglab import config
 from scalinglab.model.attention import ATTENTIONS, TokenShift
 from scalinglab.model.feed_forward import FEED_FORWARDS
 from scalinglab.model.linear_loss import linear_cross_entropy
+from scalinglab.model.memory import LayerMemory
 from scalinglab.model.norms import NORMS
 from scalinglab.model.positions import POSITIONS, NoPosition
 from scalinglab.model.registry import pick
@@ -30,23 +32,25 @@ class Block(nn.Module):
         super().__init__()
         norm = pick(NORMS, "norm", options.norm)
         self.attention_norm = norm(shape.d_model)
-        self.shift = TokenShift(shape.d_model) if options.token_shift else nn.Identity()
+        self.shift = TokenShift(shape.d_model) if options.token_shift else None
         self.attention = pick(ATTENTIONS, "attention", options.attention)(shape, position)
         self.feed_forward_norm = norm(shape.d_model)
         self.feed_forward = pick(FEED_FORWARDS, "feed_forward", options.feed_forward)(shape)
         self.dropout = dropout(options)
         self._behind = options.norm_place == "post"
 
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        x_BTD = x_BTD + self.dropout(self.attention(self.attention_input(x_BTD)))
+    def forward(self, x_BTD: Tensor, memory: LayerMemory | None = None) -> Tensor:
+        """memory: of the positions before x, which is added to it."""
+        x_BTD = x_BTD + self.dropout(self.attention(self.attention_input(x_BTD, memory), memory))
         if self._behind:
             x_BTD = self.attention_norm(x_BTD)
             return self.feed_forward_norm(x_BTD + self.dropout(self.feed_forward(x_BTD)))
         return x_BTD + self.dropout(self.feed_forward(self.feed_forward_norm(x_BTD)))
 
-    def attention_input(self, x_BTD: Tensor) -> Tensor:
+    def attention_input(self, x_BTD: Tensor, memory: LayerMemory | None = None) -> Tensor:
         """What the attention reads of the block's input."""
-        return self.shift(x_BTD if self._behind else self.attention_norm(x_BTD))
+        x_BTD = x_BTD if self._behind else self.attention_norm(x_BTD)
+        return x_BTD if self.shift is None else self.shift(x_BTD, memory)
 
 
 class Decoder(nn.Module):
@@ -75,6 +79,13 @@ class Decoder(nn.Module):
     def logits(self, tokens_BT: Tensor) -> Tensor:
         """Next-token logits [B, T, V]."""
         return self.head(self.hidden(tokens_BT))
+
+    def extend(self, tokens_BT: Tensor, memories: Sequence[LayerMemory]) -> Tensor:
+        """Next-token logits [B, T, V] behind what the memories hold, one a block, empty at first; they grow by T."""
+        x_BTD = self.position.embed(self.embedding(tokens_BT), memories[0].length)
+        for block, memory in zip(self.blocks, memories, strict=True):
+            x_BTD = block(x_BTD, memory)
+        return self.head(self.norm(x_BTD))
 
     def loss(self, tokens_BT: Tensor, targets_BT: Tensor, scored_N: Tensor, smoothing: float = 0.0) -> Tensor:
         """Mean nats over the scored targets; scored_N holds their places in the flattened [B * T].

@@ -17,10 +17,12 @@ class NoPosition(nn.Module):
         """How many parameters the code has."""
         return 0
 
-    def embed(self, x_BTD: Tensor) -> Tensor:
+    def embed(self, x_BTD: Tensor, start: int = 0) -> Tensor:
+        """What is added to embeddings; the first of them stands at position `start`."""
         return x_BTD
 
-    def rotate(self, x_BTHK: Tensor) -> Tensor:
+    def rotate(self, x_BTHK: Tensor, start: int = 0) -> Tensor:
+        """What is done to queries and keys."""
         return x_BTHK
 
     def bias(self, length: int) -> Tensor | None:
@@ -39,8 +41,8 @@ class LearnedPosition(NoPosition):
     def n_parameters(shape: Shape) -> int:
         return shape.seq_len * shape.d_model
 
-    def embed(self, x_BTD: Tensor) -> Tensor:
-        return x_BTD + self.table_TD[: x_BTD.shape[1]]
+    def embed(self, x_BTD: Tensor, start: int = 0) -> Tensor:
+        return x_BTD + self.table_TD[start : start + x_BTD.shape[1]]
 
 
 class Sinusoidal(NoPosition):
@@ -54,8 +56,8 @@ class Sinusoidal(NoPosition):
         wave_TD = torch.stack([angle_TP.sin(), angle_TP.cos()], dim=-1).flatten(-2)
         self.register_buffer("wave_TD", wave_TD.float(), persistent=False)
 
-    def embed(self, x_BTD: Tensor) -> Tensor:
-        return x_BTD + self.wave_TD[: x_BTD.shape[1]].to(x_BTD.dtype)
+    def embed(self, x_BTD: Tensor, start: int = 0) -> Tensor:
+        return x_BTD + self.wave_TD[start : start + x_BTD.shape[1]].to(x_BTD.dtype)
 
 
 class Rotary(NoPosition):
@@ -72,10 +74,10 @@ class Rotary(NoPosition):
         turn_TP = torch.polar(torch.ones_like(angle_TP), angle_TP)
         self.register_buffer("turn_TP", turn_TP, persistent=False)
 
-    def rotate(self, x_BTHK: Tensor) -> Tensor:
+    def rotate(self, x_BTHK: Tensor, start: int = 0) -> Tensor:
         wide = x_BTHK.to(torch.promote_types(x_BTHK.dtype, torch.float32))  # there are no complex numbers of 16 bits
         pairs = torch.view_as_complex(wide.unflatten(-1, (-1, 2)))
-        turn_TP = self.turn_TP[: x_BTHK.shape[1], None, :].to(pairs.dtype)
+        turn_TP = self.turn_TP[start : start + x_BTHK.shape[1], None, :].to(pairs.dtype)
         return torch.view_as_real(pairs * turn_TP).flatten(-2).to(x_BTHK.dtype)
 
 

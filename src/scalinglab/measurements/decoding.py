@@ -1,0 +1,165 @@
+"""Ways of writing with one trained model: how likely, how repetitive, and how fast with and without a memory.
+
+The memory holds keys and values of what was read (a "KV cache"), so that a token costs one position and not the whole
+context. It changes no logit, and so no text: tests hold both.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from scalinglab import config
+from scalinglab.config import PositiveInt, Study, tokens_of
+from scalinglab.evaluation.decoding import Strategy, generate
+from scalinglab.evaluation.text import token_losses
+from scalinglab.figures.style import new_figure, ordered_style
+from scalinglab.files import read_json
+from scalinglab.model.decoder import Decoder, initialise
+from scalinglab.model.shape import shape_of
+from scalinglab.paths import Paths
+from scalinglab.shards import open_shard
+from scalinglab.stages.pretraining import read_rate_law
+from scalinglab.stages.short_runs import ShortRun
+from scalinglab.training.schedule import run_rate, steps_of
+
+Row = dict[str, float | int | str]
+TEXT = "the text itself"
+GRAM = 4  # tokens in a row that count as a repetition
+
+
+@dataclass(frozen=True, config=config.STRICT)
+class Settings:
+    size: str
+    tokens: str
+    prompts: PositiveInt
+    prompt_tokens: PositiveInt
+    strategies: dict[str, Strategy]
+    lengths: Annotated[tuple[PositiveInt, ...], Field(min_length=3)]
+    rows: PositiveInt
+
+
+def measure(settings: Settings, study: Study) -> dict[str, list[Row]]:
+    """Tables `strategies`, a row each and one of the text itself, and `speed`, a row a length."""
+    steps = steps_of(tokens_of(settings.tokens), study.training.batch_tokens)
+    run = ShortRun(study, settings.size, "decoding")
+    run.train(steps, run_rate(read_rate_law(study).peak(settings.size), steps, study.training))
+    rows_RT = open_shard(Paths(study.study).of("encode", ""), "validation.npy")[: settings.prompts].astype(np.int64)
+    device = next(run.model.parameters()).device
+    text_BT = torch.from_numpy(rows_RT[:, : study.mixture.seq_len]).to(device)
+    prompts_BT = text_BT[:, : settings.prompt_tokens]
+    new = study.mixture.seq_len - settings.prompt_tokens
+    strategies = [_scored(run.model, prompts_BT, TEXT, text_BT[:, settings.prompt_tokens :], settings)]
+    for name, strategy in settings.strategies.items():
+        written_BT = generate(run.model, prompts_BT, new, strategy, seed=study.seed)
+        strategies.append(_scored(run.model, prompts_BT, name, written_BT, settings))
+    return {"strategies": strategies, "speed": [_speed(settings, study, length) for length in settings.lengths]}
+
+
+def _scored(model: Decoder, prompts_BT: Tensor, name: str, written_BT: Tensor, settings: Settings) -> Row:
+    """What the model thinks of a continuation, and how often it says the same again."""
+    whole_RT = torch.cat([prompts_BT, written_BT], dim=1).cpu().numpy().astype(np.uint16)
+    nats = token_losses(model, whole_RT, len(whole_RT))[:, settings.prompt_tokens - 1 :].mean()
+    return {
+        "strategy": name,
+        "size": settings.size,
+        "tokens": settings.tokens,
+        "nats": float(nats),
+        "repeated": repeated_share(written_BT),
+        "distinct": float(np.mean([len(set(row)) / len(row) for row in written_BT.tolist()])),
+    }
+
+
+def repeated_share(written_BT: Tensor, gram: int = GRAM) -> float:
+    """Share of runs of so many tokens that stood in the same text before."""
+    shares = []
+    for row in written_BT.tolist():
+        grams = [tuple(row[i : i + gram]) for i in range(len(row) - gram + 1)]
+        shares.append(1 - len(set(grams)) / len(grams))
+    return float(np.mean(shares))
+
+
+def _speed(settings: Settings, study: Study, length: int) -> Row:
+    """Seconds a token, greedily from one token to `length`, by an untrained model: its texts do not matter."""
+    vocabulary = read_json(Paths(study.study).manifest)["vocab_size"]
+    model = Decoder(shape_of(settings.size, study.model, vocabulary, length), study.model)
+    initialise(model, study.seed)
+    prompts_BT = torch.zeros(settings.rows, 1, dtype=torch.long)
+    found: Row = {"length": length, "rows": settings.rows}
+    for name, remember in (("with a memory", True), ("without", False)):
+        generate(model, prompts_BT, min(8, length - 1), Strategy(temperature=0), remember=remember)  # to warm up
+        begun = time.perf_counter()
+        generate(model, prompts_BT, length - 1, Strategy(temperature=0), remember=remember)
+        found[name] = (time.perf_counter() - begun) / (length - 1)
+    return found
+
+
+def _powers(speed: pd.DataFrame) -> Mapping[str, float]:
+    """Of the time a token against length, over the upper half of the lengths."""
+    late = speed[speed["length"] >= speed["length"].median()]
+    return {
+        name: float(np.polyfit(np.log(late["length"]), np.log(late[name]), 1)[0])
+        for name in ("with a memory", "without")
+    }
+
+
+def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
+    """`decoding`: repetition against likelihood, and time a token against length."""
+    figure, axes = new_figure(2, width=4.4, height=3.4)
+    styles = ordered_style([name for name in tables["strategies"]["strategy"] if name != TEXT])
+    for _, row in tables["strategies"].iterrows():
+        style = styles.get(row["strategy"], {"color": "#b2182b", "marker": "*", "markersize": 11})
+        axes[0].plot(row["nats"], row["repeated"], linestyle="", label=row["strategy"], **style)
+    axes[0].legend(fontsize=7)
+    axes[0].set_xlabel("nats a token, by the model itself")
+    axes[0].set_ylabel(f"share of runs of {GRAM} tokens that came before")
+    speed, powers = tables["speed"], _powers(tables["speed"])
+    for name, style in (("with a memory", "o-"), ("without", "s-")):
+        axes[1].plot(speed["length"], 1e3 * speed[name], style, markersize=4, linewidth=1.1,
+                     color="#2166ac" if name == "with a memory" else "#b2182b",
+                     label=f"{name}: length^{powers[name]:.2f}")  # fmt: skip
+    axes[1].set_xscale("log", base=2)
+    axes[1].set_yscale("log")
+    axes[1].set_xticks(speed["length"], [str(n) for n in speed["length"]])
+    axes[1].minorticks_off()
+    axes[1].set_xlabel("tokens written")
+    axes[1].set_ylabel(f"ms a token, {speed['rows'].iloc[0]} texts at once")
+    axes[1].legend(fontsize=7)
+    return {"decoding": figure}
+
+
+def findings(tables: dict[str, pd.DataFrame]) -> str:
+    table, speed = tables["strategies"], tables["speed"]
+    rows = "\n".join(
+        f"| {row['strategy']} | {row['nats']:.2f} | {row['repeated']:.1%} | {row['distinct']:.1%} |"
+        for _, row in table.iterrows()
+    )
+    itself = table[table["strategy"] == TEXT].iloc[0]
+    others = table[table["strategy"] != TEXT]
+    likeliest = others.loc[others["nats"].idxmin()]
+    nearest = others.loc[(others["nats"] - itself["nats"]).abs().idxmin()]
+    last, powers = speed.iloc[-1], _powers(speed)
+    return f"""![Ways of writing](decoding.png)
+
+A model of {itself["size"]} after {itself["tokens"]} tokens continues held-out text. Likelihood is its own opinion of
+what it wrote; repeated: runs of {GRAM} tokens that stood in the same continuation before.
+
+| strategy | nats a token | repeated | distinct tokens |
+|---|---|---|---|
+{rows}
+
+The likeliest text is written by {likeliest["strategy"]} ({likeliest["nats"]:.2f} nats a token,
+{likeliest["repeated"]:.0%} repeated); real text has {itself["nats"]:.2f} and {itself["repeated"]:.0%}. Nearest to that
+in likelihood comes {nearest["strategy"]} ({nearest["nats"]:.2f}).
+
+**Speed.** With a memory the time a token grows with the length to the {powers["with a memory"]:.2f}, without to
+the {powers["without"]:.2f}; at {last["length"]:.0f} tokens a memory is
+{last["without"] / last["with a memory"]:.1f} times as fast.
+"""
