@@ -115,8 +115,8 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     figure, axes = new_figure(2, width=4.4, height=3.4)
     styles = ordered_style([name for name in tables["strategies"]["strategy"] if name != TEXT])
     for _, row in tables["strategies"].iterrows():
-        style = styles.get(row["strategy"], {"color": "#b2182b", "marker": "*", "markersize": 11})
-        axes[0].plot(row["nats"], row["repeated"], linestyle="", label=row["strategy"], **style)
+        drawn = styles.get(row["strategy"], {"color": "#b2182b", "marker": "*", "markersize": 11})
+        axes[0].plot(row["nats"], row["repeated"], linestyle="", label=row["strategy"], **drawn)
     axes[0].legend(fontsize=7)
     axes[0].set_xlabel("nats a token, by the model itself")
     axes[0].set_ylabel(f"share of runs of {GRAM} tokens that came before")
