@@ -123,6 +123,22 @@ def test_ways_of_writing(params: dict[str, Any]) -> None:
         measure.run(params, "decoding")
 
 
+def test_models_of_different_tokenizers_compare_in_bits_a_byte(params: dict[str, Any]) -> None:
+    """A model that knows nothing needs ln V nats a token, whatever stands for one."""
+    params["measured"] = yaml.safe_load((ROOT / "studies/tokenizers.yaml").read_text())["measured"]
+    tiny = {"vocabularies": [512], "trained": [512], "size": "d8", "tokens": "4k", "merges": 20, "seeds": [1, 2]}
+    params["measured"]["tokenizers"]["settings"] |= tiny
+    write_json(Paths("smoke").rate_law, {"prefactor": 1e-9, "exponent": 0.0})
+    measure.run(params, "tokenizers")
+    folder = theory_folder("tokenizers")
+    table = pd.read_csv(folder / "models.csv").groupby("kind").first()
+    size = pd.read_csv(folder / "compression.csv").set_index("kind")["bytes a token"]
+    assert table.loc["bytes", "bits a byte"] == pytest.approx(8, abs=0.01)
+    assert table.loc["bpe", "bits a byte"] == pytest.approx(9 / size["bpe"], rel=0.05)
+    assert table.loc["bytes", "tokens"] > table.loc["bpe", "tokens"], "its head is smaller"
+    assert "Of its first 20 merges 20 are those of the library" in (folder / "findings.md").read_text()
+
+
 def test_repeated_runs_of_tokens() -> None:
     again = torch.tensor([[1, 2, 3, 4, 1, 2, 3, 4, 1, 2]])
     assert repeated_share(again) == pytest.approx(3 / 7)

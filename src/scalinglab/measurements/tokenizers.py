@@ -1,0 +1,204 @@
+"""Kinds and sizes of tokenizers: how far they compress, how fast, and what a model makes of their tokens.
+
+Models get equal FLOPs, so that a large vocabulary, whose head is dear, sees fewer tokens; their losses compare in bits
+a byte of the same held-out text. Contexts have equally many tokens: who compresses more sees more of the text.
+"""
+
+import time
+from collections import Counter
+from dataclasses import replace
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from scipy import stats
+from tokenizers import Tokenizer
+from tokenizers.pre_tokenizers import ByteLevel
+
+from scalinglab import config
+from scalinglab.config import PositiveInt, Study, tokens_of
+from scalinglab.corpus import tokenizers
+from scalinglab.corpus.documents import read_documents
+from scalinglab.corpus.merges import learn_merges
+from scalinglab.corpus.packing import text_rows
+from scalinglab.evaluation.text import bits_per_byte, token_losses
+from scalinglab.figures.style import new_figure, ordered_style
+from scalinglab.model.counts import count
+from scalinglab.model.decoder import Decoder, initialise
+from scalinglab.model.shape import shape_of
+from scalinglab.paths import Paths
+from scalinglab.stages.models import pick_device
+from scalinglab.stages.pretraining import read_rate_law
+from scalinglab.training.data import Batches
+from scalinglab.training.loop import Stretch, train
+from scalinglab.training.optimiser import AdamW
+from scalinglab.training.schedule import run_rate, steps_of
+
+Row = dict[str, float | int | str]
+REFERENCE = ("bpe", 1024)  # whose tokens decide how many FLOPs all get
+
+
+@dataclass(frozen=True, config=config.STRICT)
+class Settings:
+    vocabularies: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    sample_bytes: PositiveInt
+    merges: PositiveInt
+    trained: tuple[PositiveInt, ...]
+    size: str
+    tokens: str
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+
+
+def measure(settings: Settings, study: Study) -> dict[str, list[Row]]:
+    """Tables `compression`, a row a tokenizer; `models`, a row a tokenizer and seed; `merges`, beside a reference."""
+    documents = Paths(study.study).documents
+    texts, held_out = ([one.text for one in read_documents(documents, split)] for split in ("train", "validation"))
+    sample = _first_bytes(texts, settings.sample_bytes)
+    compression: list[Row] = []
+    trained: list[Row] = []
+    flops = _flops(study, settings, REFERENCE[1]) * tokens_of(settings.tokens)
+    for kind in tokenizers.KINDS:
+        for size in settings.vocabularies if kind != "bytes" else (tokenizers.BYTES,):
+            begun = time.perf_counter()
+            tokenizer = tokenizers.train(kind, size, sample)
+            learnt = time.perf_counter()
+            tokens, known = _encode(tokenizer, held_out)
+            seconds, total = time.perf_counter() - learnt, sum(len(text.encode()) for text in held_out)
+            compression.append(
+                {
+                    "kind": kind,
+                    "vocabulary": tokenizer.get_vocab_size(),
+                    "bytes a token": total / len(tokens),
+                    "unknown bytes": 1 - known / total,
+                    "MB/s": total / 1e6 / seconds,
+                    "training s": learnt - begun,
+                }
+            )
+            if size in (*settings.trained, tokenizers.BYTES):
+                trained += _models(study, settings, tokenizer, kind, texts, tokens, flops)
+    return {"compression": compression, "models": trained, "merges": _merges(sample, settings.merges)}
+
+
+def _first_bytes(texts: list[str], n: int) -> list[str]:
+    """The first texts, of about n bytes together."""
+    sizes = np.cumsum([len(text.encode()) for text in texts])
+    return texts[: int(np.searchsorted(sizes, n)) + 1]
+
+
+def _encode(tokenizer: Tokenizer, texts: list[str]) -> tuple[NDArray[np.uint16], int]:
+    """All texts as one stream of ids, and the bytes that they stand for."""
+    tokens = np.concatenate([np.array(one.ids, np.uint16) for one in tokenizer.encode_batch(texts)])
+    return tokens, int(np.array(tokenizers.bytes_of(tokenizer))[tokens].sum())
+
+
+def _flops(study: Study, settings: Settings, vocabulary: int) -> int:
+    """Of training on one token."""
+    shape = shape_of(settings.size, study.model, vocabulary, study.mixture.seq_len)
+    return count(shape, study.model).flops_per_token
+
+
+def _models(
+    study: Study,
+    settings: Settings,
+    tokenizer: Tokenizer,
+    kind: str,
+    texts: list[str],
+    held_out: NDArray[np.uint16],
+    flops: int,
+) -> list[Row]:
+    """Bits a byte of models of text alone, one a seed, that take so many FLOPs to train."""
+    vocabulary, seq_len = tokenizer.get_vocab_size(), study.mixture.seq_len
+    budget = flops // _flops(study, settings, vocabulary)
+    tokens, _ = _encode(tokenizer, texts)
+    rows_RT = np.random.default_rng(study.seed).permutation(text_rows(tokens, seq_len))
+    steps = steps_of(budget, study.training.batch_tokens)
+    batches = Batches(
+        rows_RT, np.ones((len(rows_RT), seq_len), bool), study.training.batch_tokens, study.mixture.repeat
+    )
+    batches.check(steps, f"tokenizers: {kind} {vocabulary}")
+    held_RT = text_rows(held_out, seq_len)[: study.mixture.validation_tokens // seq_len]
+    nbytes = int(np.array(tokenizers.bytes_of(tokenizer))[held_RT[:, 1:]].sum())
+    rate_of = run_rate(read_rate_law(study).peak(settings.size), steps, study.training)
+    device = pick_device(study)
+    found: list[Row] = []
+    for seed in settings.seeds:
+        model = Decoder(shape_of(settings.size, study.model, vocabulary, seq_len), study.model)
+        initialise(model, seed)
+        model.to(device)
+        finished = train(
+            model, AdamW(model, study.training), batches, Stretch(0, steps), rate_of, study.training,
+            replace(study.execution, compile=False), lambda step, point: None, 0,
+        )  # fmt: skip
+        nats = float(token_losses(model, held_RT, study.evaluation.batch_rows).sum()) if finished else float("nan")
+        row: Row = {"kind": kind, "vocabulary": vocabulary, "seed": seed, "tokens": budget}
+        found.append(row | {"bits a byte": bits_per_byte(nats, nbytes)})
+    return found
+
+
+def _merges(sample: list[str], n: int) -> list[Row]:
+    """The first merges of our plain byte-pair encoding, beside the library's."""
+    cut = ByteLevel(add_prefix_space=False).pre_tokenize_str
+    words = Counter(word for text in sample for word, _ in cut(text))
+    fast = tokenizers.merges_of(tokenizers.train("bpe", tokenizers.BYTES + n, sample))
+    return [
+        {"step": i + 1, "left": left, "right": right, "the same": int((left, right) == fast[i])}
+        for i, (left, right) in enumerate(learn_merges(words, n))
+    ]
+
+
+def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
+    """`tokenizers`: compression and bits a byte against the vocabulary."""
+    figure, axes = new_figure(2, width=4.2, height=3.3)
+    styles = ordered_style(list(tokenizers.KINDS))
+    for axis, (name, column) in zip(axes, (("compression", "bytes a token"), ("models", "bits a byte")), strict=True):
+        for kind, line in tables[name].groupby("kind", sort=False):
+            points = line.groupby("vocabulary")[column]
+            axis.plot(points.mean().index, points.mean(), markersize=5, linewidth=1.1, label=kind, **styles[str(kind)])
+            if name == "models":
+                axis.plot(line["vocabulary"], line[column], ".", color=styles[str(kind)]["color"], alpha=0.4)
+        ticks = sorted(tables["compression"]["vocabulary"].unique())
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(ticks, [str(n) for n in ticks], fontsize=7)
+        axis.minorticks_off()
+        axis.set_xlabel("vocabulary")
+        axis.set_ylabel(f"{column}, held-out text")
+        axis.legend(fontsize=7)
+    return {"tokenizers": figure}
+
+
+def findings(tables: dict[str, pd.DataFrame]) -> str:
+    compression, models, merges = tables["compression"], tables["models"], tables["merges"]
+    cut = "\n".join(
+        f"| {row['kind']} | {row['vocabulary']} | {row['bytes a token']:.2f} | {row['unknown bytes']:.2%} | "
+        f"{row['MB/s']:.1f} | {row['training s']:.1f} |"
+        for _, row in compression.iterrows()
+    )
+    trained: list[str] = []
+    for (kind, vocabulary), group in models.groupby(["kind", "vocabulary"], sort=False):
+        values = group["bits a byte"]
+        reach = f"+- {stats.t(len(values) - 1).ppf(0.975) * values.sem():.3f}" if len(values) > 1 else "one seed"
+        trained.append(f"| {kind} | {vocabulary} | {group['tokens'].iloc[0]:,} | {values.mean():.3f} | {reach} |")
+    first = ", ".join(
+        f"`{left}`+`{right}`" for left, right in merges[["left", "right"]].head(12).itertuples(index=False)
+    )
+    return f"""![Tokenizers](tokenizers.png)
+
+All tokenizers work on UTF-8 bytes and cut words alike; sizes as the library makes them.
+
+| kind | vocabulary | bytes a token | unknown bytes | MB/s | training s |
+|---|---|---|---|---|---|
+{cut}
+
+**Models** of text alone, {models["seed"].nunique()} seeds, equal FLOPs, at the study's learning rate for their width.
+
+| kind | vocabulary | tokens | bits a byte | 95 % interval of the mean |
+|---|---|---|---|---|
+{chr(10).join(trained)}
+
+**Merges, step by step.** Plain byte-pair encoding (`corpus/merges.py`; a space is written as Ġ, a line's end as Ċ)
+begins with {first}. Of its first {len(merges)} merges {merges["the same"].sum()} are those of the library.
+"""
