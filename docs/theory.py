@@ -71,6 +71,25 @@ def pages(root: Path = ROOT) -> dict[str, str]:
     return {"docs/theory/README.md": index} | {f"docs/theory/{name}.md": text for name, text in found.items()}
 
 
+def gallery(root: Path = ROOT) -> str:
+    """A line for each page, with its verdicts in words."""
+    asked = pipeline.read_theory(root)
+    lines = []
+    for name, one in {**asked.get("measured", {}), **asked.get("theory", {})}.items():
+        folder = root / "results/theory" / name
+        if (folder / "verdicts.csv").exists():
+            verdicts = pd.read_csv(folder / "verdicts.csv")
+            protocol = json.loads((folder / "protocol.json").read_text(encoding="utf-8"))
+            said = "; ".join(
+                f"{verdict}: {', '.join(group['variant'])}"
+                for verdict, group in verdicts.groupby("verdict", sort=False)
+            )
+            lines.append(f"* [{one['question']}](docs/theory/{name}.md) Against {protocol['reference']}, {said}.")
+        elif (folder / "findings.md").exists():
+            lines.append(f"* [{one['question']}](docs/theory/{name}.md)")
+    return "\n".join(lines)
+
+
 def measured_page(folder: Path) -> str:
     """One measurement: its question and what it found, with its figures."""
     asked = json.loads((folder / "measurement.json").read_text(encoding="utf-8"))

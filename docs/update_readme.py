@@ -14,6 +14,7 @@ from reliability import read
 
 ROOT = Path(__file__).parent.parent
 START, END = "<!-- results: written by docs/update_readme.py -->", "<!-- end of results -->"
+COURSE, END_OF_COURSE = "<!-- course: written by docs/update_readme.py -->", "<!-- end of course -->"
 
 
 def loss_table(cells: pd.DataFrame) -> list[str]:
@@ -362,16 +363,22 @@ def recall_attention_line() -> str:
     )
 
 
-def updated(text: str, fresh: str) -> str:
-    """A page with a fresh block."""
-    before, rest = text.split(START)
-    return f"{before}{START}\n\n{fresh}\n\n{END}{rest.split(END)[1]}"
+def updated(text: str, fresh: str, start: str, end: str) -> str:
+    """A page with a fresh block between two marks."""
+    before, rest = text.split(start)
+    return f"{before}{start}\n\n{fresh}\n\n{end}{rest.split(end)[1]}"
 
 
 def main() -> None:
     wanted = theory.pages()
-    for name, make in (("README.md", block), ("docs/reliability.md", reliability.block)):
-        wanted[name] = updated((ROOT / name).read_text(encoding="utf-8"), make())
+    blocks = (
+        ("README.md", block, START, END),
+        ("README.md", theory.gallery, COURSE, END_OF_COURSE),
+        ("docs/reliability.md", reliability.block, START, END),
+    )
+    for name, make, start, end in blocks:
+        before = wanted.get(name) or (ROOT / name).read_text(encoding="utf-8")
+        wanted[name] = updated(before, make(), start, end)
     there = {name: (ROOT / name).read_text(encoding="utf-8") if (ROOT / name).exists() else "" for name in wanted}
     stale = [name for name, text in wanted.items() if text != there[name]]
     if "--check" in sys.argv:
