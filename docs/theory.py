@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from scalinglab import pipeline
-from scalinglab.theory.protocol import RUN_COLUMNS
+from scalinglab.theory.protocol import RATIOS, RUN_COLUMNS
 
 ROOT = Path(__file__).parent.parent
 HEAD = "<!-- written by docs/update_readme.py from results/theory/ -->"
@@ -24,6 +24,9 @@ scalinglab theory                        # lists the questions
 scalinglab theory positions --quick      # a small form in a few minutes: fewer tokens and seeds, one rate
 snakemake --cores 2 theory_positions     # the whole; `theory` for all of them
 ```
+
+Widths and tokens suit the `laptop` study. Where a study with longer warmup or batches stands in `params.yaml` (`gpu`),
+raise `tokens` in the file, or set its `training` under `base`.
 
 ## Add a variant
 
@@ -128,6 +131,7 @@ def page(folder: Path) -> str:
         f"`{study['reference']}` itself: {_rate(reference, study)} times the study's rate.",
     ]
     measures = [column for column in reference if column not in RUN_COLUMNS]
+    measures += [name for name, parts in RATIOS.items() if set(parts) <= set(measures)]
     if measures:
         lines += [
             "",
@@ -136,11 +140,19 @@ def page(folder: Path) -> str:
             "| variant | " + " | ".join(measures) + " |",
             "|---|" + "---|" * len(measures),
             *(
-                f"| {variant} | " + " | ".join(_shown(table[column].mean()) for column in measures) + " |"
+                f"| {variant} | " + " | ".join(_shown(_mean(table, column)) for column in measures) + " |"
                 for variant, table in runs.items()
             ),
         ]
     return "\n".join([*lines, ""])
+
+
+def _mean(table: pd.DataFrame, column: str) -> float:
+    """Of a measure over seeds; of a ratio, that of the means."""
+    if column in RATIOS:
+        above, below = (float(table[part].mean()) for part in RATIOS[column])
+        return above / below
+    return float(table[column].mean())
 
 
 def _rate(table: pd.DataFrame, study: dict) -> str:

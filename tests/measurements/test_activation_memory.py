@@ -52,7 +52,7 @@ def test_the_gradients_are_those_of_training(smoke: Study) -> None:
 
 
 def test_from_depths_to_the_text(smoke: Study) -> None:
-    tables = {name: pd.DataFrame(rows) for name, rows in measure(SETTINGS, smoke).items()}
+    tables = {name: pd.DataFrame(rows) for name, rows in measure(SETTINGS, smoke, "").items()}
     deepest = tables["checkpointing"].query("layers == 9").set_index("policy")["peak bytes"]
     assert deepest["groups of sqrt(L)"] < 0.6 * deepest["keep everything"]
     assert tables["checkpointing"]["largest difference"].max() == 0

@@ -19,7 +19,7 @@ def attention() -> pd.DataFrame:
 
     settings = attention_mathematics.Settings((16, 64, 256), keys=64, queries=512)
     study = config.load(ROOT / "presets/smoke.yaml")
-    return pd.DataFrame(attention_mathematics.measure(settings, study)["attention"])
+    return pd.DataFrame(attention_mathematics.measure(settings, study, "")["attention"])
 
 
 def of(table: pd.DataFrame, which: str, kind: str) -> pd.DataFrame:
@@ -87,7 +87,7 @@ def test_every_kind_is_measured_and_drawn(smoke: Study) -> None:
     settings = attention_cost.Settings(
         (16, 32, 64), (8, 16, 32), head_dim=8, length=32, window=8, fit_from=16, repeats=1
     )
-    tables = {name: pd.DataFrame(rows) for name, rows in attention_cost.measure(settings, smoke).items()}
+    tables = {name: pd.DataFrame(rows) for name, rows in attention_cost.measure(settings, smoke, "").items()}
     assert len(tables["cost"]) == 2 * 3 * 5
     assert (tables["cost"]["seconds"] > 0).all()
     said = attention_cost.findings(tables)
@@ -101,4 +101,10 @@ def test_the_kinds_that_are_timed_are_those_of_the_model() -> None:
     kinds = attention_cost.kinds(window=16)
     torch.testing.assert_close(kinds["full, fused"](q, k, v), kinds["full, formula"](q, k, v))
     torch.testing.assert_close(kinds["window"](q, k, v), kinds["full, formula"](q, k, v))
-    torch.testing.assert_close(kinds["strided"](q, k, v), attention_kernels.strided(q, k, v, 4, 8**-0.5))
+    place = torch.arange(16)
+    distance = place[:, None] - place
+    seen = (distance >= 0) & ((distance < 4) | (distance % 4 == 0))  # four is the square root of the length
+    scores = (q @ k.transpose(-1, -2) * 8**-0.5).masked_fill(~seen, -torch.inf)
+    torch.testing.assert_close(kinds["strided"](q, k, v), scores.softmax(-1) @ v)
+    features = [torch.nn.functional.elu(x) + 1 for x in (q, k)]
+    torch.testing.assert_close(kinds["linear"](q, k, v), attention_kernels.linear_recurrent(*features, v))

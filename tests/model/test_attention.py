@@ -63,8 +63,11 @@ def test_a_window_as_long_as_the_context_is_full_attention(options: config.Model
 def test_linear_attention_is_a_recurrent_network(options: config.Model) -> None:
     """Across the borders of chunks too."""
     generator = torch.Generator().manual_seed(0)
-    q, k, v = (torch.rand(2, 3, 150, 8, generator=generator, dtype=torch.float64) for _ in range(3))
-    torch.testing.assert_close(attention_kernels.linear(q, k, v), attention_kernels.linear_recurrent(q, k, v))
+    qkv = [torch.rand(2, 3, 150, 8, generator=generator, dtype=torch.float64).requires_grad_() for _ in range(3)]
+    chunks, steps = attention_kernels.linear(*qkv), attention_kernels.linear_recurrent(*qkv)
+    torch.testing.assert_close(chunks, steps)
+    ours, theirs = (torch.autograd.grad(y.square().sum(), qkv) for y in (chunks, steps))
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_grouped_queries_of_one_head_each_are_plain_attention(options: config.Model) -> None:

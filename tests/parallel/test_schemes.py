@@ -3,13 +3,14 @@
 import dataclasses
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch.distributed as dist
 
 from scalinglab.config import Study
 from scalinglab.measurements import parallelism
 from scalinglab.measurements.parallelism import SCHEMES, Settings, sent_in_theory
-from scalinglab.model.shape import shape_of
+from scalinglab.model.shape import Shape, shape_of
 from scalinglab.parallel import processes
 from scalinglab.parallel.schemes import Scheme
 
@@ -25,11 +26,14 @@ TWO = [
 SETTINGS = Settings("d16", 2, 8, 8, rows=8, steps=3, schemes=(), stages=(), micro_batches=(), stage_seconds=0.01)
 
 
+def tiny_shape(smoke: Study) -> Shape:
+    return shape_of("d16", dataclasses.replace(smoke.model, head_dim=8), parallelism.VOCABULARY, SETTINGS.seq_len)
+
+
 def trained(smoke: Study, schemes: list[Scheme]) -> list[list[dict[str, Any]]]:
     """For each scheme, what each of its processes found."""
     options = dataclasses.replace(smoke.model, head_dim=8)
-    shape = shape_of("d16", options, parallelism.VOCABULARY, SETTINGS.seq_len)
-    ranks = processes.run(schemes[0].world, parallelism._train_all, schemes, shape, options, SETTINGS)
+    ranks = processes.run(schemes[0].world, parallelism._train_all, schemes, tiny_shape(smoke), options, SETTINGS)
     return [list(found) for found in zip(*ranks, strict=True)]
 
 
@@ -47,6 +51,12 @@ def test_two_processes_train_as_one(smoke: Study) -> None:
     for name in ("ZeRO 2", "ZeRO 3", "GPipe"):
         assert sum(rank["parameters"] for rank in found[name]) == alone["parameters"], name
     assert found["tensor"][0]["parameters"] < alone["parameters"]
+    # Not less is sent than must be; other programs may send on the same device.
+    for scheme in TWO:
+        ranks = found[scheme.name]
+        numbers = sum(rank["parameters"] for rank in ranks) / parallelism.NUMBER
+        _, least = sent_in_theory(scheme, tiny_shape(smoke), SETTINGS.rows, numbers)
+        assert ranks[0]["sent"] is None or ranks[0]["sent"] >= parallelism.NUMBER * least, scheme.name
 
 
 def test_three_dimensions_train_as_one(smoke: Study) -> None:
@@ -69,7 +79,7 @@ def test_what_is_sent_in_theory(smoke: Study) -> None:
         return sent_in_theory(scheme, shape, rows=4, numbers=held)
 
     assert sent(Scheme("", data=4), 400) == (600, 600)
-    assert sent(Scheme("", data=4, zero=1), 400) == (900, 900)
+    assert sent(Scheme("", data=4, zero=1), 400) == (600, 900)
     assert sent(Scheme("", data=4, zero=2), 100) == (600, 900)
     assert sent(Scheme("", data=4, zero=3), 100) == (900, 1200)
     assert sent(Scheme("", tensor=2), 100) == (2 * 4 * 2 * stream,) * 2
@@ -96,3 +106,22 @@ def test_processes_return_what_they_found_and_fail_together() -> None:
     assert processes.run(3, add_up, 5) == [[0, 15], [1, 15], [2, 15]]
     with pytest.raises(RuntimeError, match="not today"):
         processes.run(2, fail_in_one)
+
+
+def test_micro_batches_that_a_pipeline_keeps() -> None:
+    """GPipe sends all on before the first comes back; 1F1B's first stage of two waits for two at most."""
+    cases = [("GPipe", 2), ("GPipe", 6), ("1F1B", 2), ("1F1B", 6)]
+    ranks = processes.run(2, parallelism._pipelines, cases, 0.001)
+    assert [kept for _, kept in ranks[0]] == [2, 6, 2, 2]
+    assert [kept for _, kept in ranks[1]][2:] == [1, 1]
+    assert all(seconds >= 3 * m * 0.001 for (_, m), (seconds, _) in zip(cases, ranks[0], strict=True))
+
+
+def test_from_processes_to_the_text(smoke: Study) -> None:
+    settings = dataclasses.replace(SETTINGS, schemes=("one process", "data, 2"), stages=(2,), micro_batches=(2, 4))
+    tables = {name: pd.DataFrame(rows) for name, rows in parallelism.measure(settings, smoke, "").items()}
+    assert tables["schemes"]["scheme"].tolist() == ["one process", "data, 2"]
+    assert tables["schemes"]["largest difference"].max() < 1e-12
+    assert tables["bubbles"]["waiting in theory"].tolist() == pytest.approx([1 / 3, 1 / 5] * 2)
+    assert "| data, 2 | 2 |" in parallelism.findings(tables)
+    assert set(parallelism.figures(tables)) == {"parallelism"}

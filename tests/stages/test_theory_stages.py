@@ -69,6 +69,16 @@ def test_again_and_from_its_checkpoint_it_is_bitwise_the_same(params: dict[str, 
     assert tables[0] == tables[1] == tables[2]
 
 
+def test_another_law_of_rates_takes_no_rows_of_the_one_before(params: dict[str, Any]) -> None:
+    variant.run(params, "positions", "rope")
+    before = pd.read_csv(theory_runs("positions") / "rope.csv")
+    write_json(Paths("smoke").rate_law, {"prefactor": 0.002, "exponent": 0.0})
+    variant.run(params, "positions", "rope")
+    after = pd.read_csv(theory_runs("positions") / "rope.csv")
+    assert after["rate"][:3].tolist() == pytest.approx([0.001, 0.002, 0.004])
+    assert not (after["loss"] == before["loss"]).any()
+
+
 def test_unknown_measures_are_refused_before_anything_is_trained(params: dict[str, Any]) -> None:
     params["theory"]["positions"]["measures"] = ["speed"]
     with pytest.raises(UserError, match=r"positions\.yaml: measures: speed: unknown; known: activations, "):

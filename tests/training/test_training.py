@@ -192,6 +192,11 @@ def test_a_share_of_the_rows_is_read_over_and_over() -> None:
     assert torch.equal(few[5].tokens_BT, few[0].tokens_BT)
 
 
+def test_more_unique_tokens_than_there_are_are_refused() -> None:
+    with pytest.raises(UserError, match=r"unique_tokens = 6,416: the mixture holds 6,400 tokens"):
+        make_batches(unique_tokens=6416)
+
+
 def test_rate_law() -> None:
     law = RateLaw(prefactor=0.64, exponent=-1.0)
     assert law.peak("d128") == pytest.approx(0.005)

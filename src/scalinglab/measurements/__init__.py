@@ -1,5 +1,6 @@
 """One module a question that is measured without variants: what is measured, drawn and said.
 
-Each has a dataclass `Settings`; `measure(settings, study)`, which gives tables of rows by name; `figures(tables)`; and
-`findings(tables)`, a text in Markdown whose every number is computed. stages/measure.py writes what they give.
+Each has a dataclass `Settings`; `measure(settings, study, job)`, which gives tables of rows by name; `figures(tables)`;
+and `findings(tables)`, a text in Markdown whose every number is computed. stages/measure.py writes what they give. What
+is trained is checkpointed under the name of the job.
 """

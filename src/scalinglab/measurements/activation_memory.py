@@ -51,7 +51,7 @@ class Settings:
     repeats: PositiveInt
 
 
-def measure(settings: Settings, study: Study) -> dict[str, list[Row]]:
+def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     """Tables `checkpointing`, a row a policy and depth, and `accumulation`, a row a number of parts of the batch."""
     torch.set_num_threads(study.execution.threads)
     checkpointing = [row for layers in settings.layers for row in _policies(settings, study, layers)]
@@ -120,8 +120,10 @@ def _loss(model: Decoder, tokens_BT: Tensor, group: int) -> Tensor:
 
 
 def _model(settings: Settings, study: Study, layers: int) -> Decoder:
-    shape = shape_of(settings.size, study.model, VOCABULARY, settings.seq_len)
-    model = Decoder(replace(shape, n_layer=layers), study.model)
+    # Nothing drawn, and nothing that rows of a batch tell each other: else its parts are not the batch.
+    options = replace(study.model, dropout=0.0, norm="rmsnorm")
+    shape = shape_of(settings.size, options, VOCABULARY, settings.seq_len)
+    model = Decoder(replace(shape, n_layer=layers), options)
     initialise(model, study.seed)
     nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(study.seed))  # zero passes nothing back
     return model

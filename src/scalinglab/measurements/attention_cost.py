@@ -24,7 +24,6 @@ from scalinglab import config
 from scalinglab.config import PositiveInt, Study
 from scalinglab.figures.style import new_figure, ordered_style
 from scalinglab.model import attention_kernels
-from scalinglab.stages.models import pick_device
 
 Row = dict[str, float | int | str]
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -78,9 +77,10 @@ THEORY = {
 }
 
 
-def measure(settings: Settings, study: Study) -> dict[str, list[Row]]:
+def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     """Tables `cost`, a row a kind, length and width, and `exponents` fitted to it, beside those in theory."""
-    device = pick_device(study)
+    torch.set_num_threads(study.execution.threads)
+    device = torch.device("cpu")  # fused kernels of other devices take neither these widths nor this precision
     by_length = [(length, settings.head_dim) for length in settings.lengths]
     by_width = [(settings.length, head_dim) for head_dim in settings.head_dims]
     rows: list[Row] = []
@@ -146,17 +146,11 @@ def _seconds(attends: dict[str, Attend], length: int, head_dim: int, repeats: in
     best = dict.fromkeys(attends, float("inf"))
     for turn in range(repeats + 1):  # the first only warms up
         for name, attend in attends.items():
-            begun = _now(device)
+            begun = time.perf_counter()
             torch.autograd.grad(attend(*inputs), inputs, upstream)
             if turn:
-                best[name] = min(best[name], _now(device) - begun)
+                best[name] = min(best[name], time.perf_counter() - begun)
     return list(best.values())
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:

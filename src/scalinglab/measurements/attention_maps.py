@@ -35,10 +35,10 @@ class Settings:
     shown: PositiveInt
 
 
-def measure(settings: Settings, study: Study) -> dict[str, list[Row]]:
+def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     """Tables `heads` (roles), `copies` (loss on the first and the second copy) and `maps` (weights of one row each)."""
     steps = steps_of(tokens_of(settings.tokens), study.training.batch_tokens)
-    run = ShortRun(study, settings.size, "attention-maps")
+    run = ShortRun(study, settings.size, job)
     run.train(steps, run_rate(read_rate_law(study).peak(settings.size), steps, study.training))
     manifest = read_json(Paths(study.study).manifest)
     text_tokens = range(manifest["skill_offset"] + study.tokenizer.skill_symbols, manifest["vocab_size"])
@@ -123,6 +123,6 @@ that reads evenly gives {first["chance"]:.3f}.
 |---|---|---|---|---|
 {chr(10).join(lines)}
 
-The strongest of each: {most}. Held-out loss on the first copy is {copies["first"]:.2f} nats a token, on the second
+The strongest of each: {most}. Loss on the first copy is {copies["first"]:.2f} nats a token, on the second
 {copies["second"]:.2f}: the context saves {copies["first"] - copies["second"]:.2f}.
 """

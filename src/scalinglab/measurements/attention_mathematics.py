@@ -36,7 +36,7 @@ class Settings:
     queries: Annotated[int, Field(ge=2)]
 
 
-def measure(settings: Settings, study: Study) -> dict[str, list[Row]]:
+def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     """Table `attention`: for each d_k, with and without the factor, of random vectors and of an untrained layer."""
     rows: list[Row] = []
     for head_dim in settings.head_dims:
@@ -78,7 +78,14 @@ def _random_vectors(head_dim: int, scaled: bool, settings: Settings, generator: 
         "variance": float(scores_NT.var()),
         **_of_weights(scores_NT.softmax(dim=-1)),
         "gradient": float(torch.cat(gradients).square().mean().sqrt()),
+        "gradient of a tenth": _share_of_a_tenth(torch.cat(gradients).square().sum(dim=1)),
     }
+
+
+def _share_of_a_tenth(squares_N: Tensor) -> float:
+    """What part of a sum the largest tenth of its terms makes up."""
+    largest = squares_N.sort(descending=True).values[: max(1, len(squares_N) // 10)]
+    return float(largest.sum() / squares_N.sum())
 
 
 @torch.no_grad()
@@ -96,7 +103,9 @@ def _untrained_layer(head_dim: int, attention: str, settings: Settings, generato
         weights.append(layer.weights(torch.randn(n, settings.keys, head_dim, generator=generator))[:, 0, -1])
     weights_NT = torch.cat(weights)
     logs_NT = weights_NT.clamp(min=1e-38).log()
-    return {"variance": float(logs_NT.var(dim=-1).mean()), **_of_weights(weights_NT), "gradient": float("nan")}
+    return {"variance": float(logs_NT.var(dim=-1).mean()), **_of_weights(weights_NT)} | dict.fromkeys(
+        ("gradient", "gradient of a tenth"), float("nan")
+    )
 
 
 def _of_weights(weights_NT: Tensor) -> Row:
@@ -181,10 +190,10 @@ scores freezes on single keys where their variance passes 2 ln {keys} = {frozen:
 {large["largest"]:.2f} on average, with the factor {kept["largest"]:.2f}.
 
 **Gradients.** Without the factor {large["saturated"]:.0%} of the queries at d_k = {high} give more than 99 % to one
-key, and learn next to nothing; with it {kept["saturated"]:.0%}. Over all queries the gradient's root mean square is
-{large["gradient"]:.3f} without and {kept["gradient"]:.4f} with the factor,
-{large["gradient"] / kept["gradient"]:.0f} times, for the way back multiplies with the same factor: few queries get
-nearly all of the gradient, and in large steps.
+key; with it {kept["saturated"]:.0%}. Over all queries the gradient's root mean square is {large["gradient"]:.3f}
+without and {kept["gradient"]:.4f} with the factor, {large["gradient"] / kept["gradient"]:.0f} times: the way back
+multiplies with the same factor. Without it a tenth of the queries get {large["gradient of a tenth"]:.0%} of the squared
+gradient, with it {kept["gradient of a tenth"]:.0%}.
 
 **Our own layers** start smaller: queries and keys have a variance of 1/3 each, so that scaled scores have one of
 {layer["variance"]:.3f} (1/9 in theory) and attention starts nearly uniform ({layer["entropy"]:.2f} nats). Without the

@@ -46,10 +46,10 @@ class Settings:
     rows: PositiveInt
 
 
-def measure(settings: Settings, study: Study) -> dict[str, list[Row]]:
+def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     """Tables `strategies`, a row each and one of the text itself, and `speed`, a row a length."""
     steps = steps_of(tokens_of(settings.tokens), study.training.batch_tokens)
-    run = ShortRun(study, settings.size, "decoding")
+    run = ShortRun(study, settings.size, job)
     run.train(steps, run_rate(read_rate_law(study).peak(settings.size), steps, study.training))
     rows_RT = open_shard(Paths(study.study).of("encode", ""), "validation.npy")[: settings.prompts].astype(np.int64)
     device = next(run.model.parameters()).device
@@ -159,7 +159,7 @@ The likeliest text is written by {likeliest["strategy"]} ({likeliest["nats"]:.2f
 {likeliest["repeated"]:.0%} repeated); real text has {itself["nats"]:.2f} and {itself["repeated"]:.0%}. Nearest to that
 in likelihood comes {nearest["strategy"]} ({nearest["nats"]:.2f}).
 
-**Speed.** With a memory the time a token grows with the length to the {powers["with a memory"]:.2f}, without to
-the {powers["without"]:.2f}; at {last["length"]:.0f} tokens a memory is
+**Speed**, on the CPU. With a memory the time a token grows with the length to the {powers["with a memory"]:.2f},
+without to the {powers["without"]:.2f}; at {last["length"]:.0f} tokens a memory is
 {last["without"] / last["with a memory"]:.1f} times as fast.
 """

@@ -56,9 +56,13 @@ class Settings:
     stage_seconds: PositiveFloat
 
 
-def measure(settings: Settings, study: Study) -> dict[str, list[Row]]:
+def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     """Tables `schemes` (loss, bytes sent and held) and `bubbles` (share of the time that a pipeline waits)."""
-    options = replace(study.model, head_dim=settings.head_dim, kv_groups=1, dropout=0.0)
+    # Parts that share nothing between the ends of the model, nor between heads: each stands in one process.
+    options = replace(
+        study.model, head_dim=settings.head_dim, kv_groups=1, dropout=0.0, tied_head=False, position="rope",
+        attention="causal", norm="rmsnorm",
+    )  # fmt: skip
     shape = replace(shape_of(settings.size, options, VOCABULARY, settings.seq_len), n_layer=settings.layers)
     chosen = [scheme for scheme in SCHEMES if scheme.name in settings.schemes]
     found: dict[str, list[dict[str, Any]]] = {}
@@ -90,7 +94,7 @@ def measure(settings: Settings, study: Study) -> dict[str, list[Row]]:
 def _row(scheme: Scheme, ranks: list[dict[str, Any]], alone: list[float], shape: Shape, settings: Settings) -> Row:
     """What the processes of a scheme found, beside one process alone and the formulas."""
     numbers = sum(one["parameters"] for one in ranks) / NUMBER
-    ring, gloo = sent_in_theory(scheme, shape, settings.rows, numbers)
+    ring, torchs = sent_in_theory(scheme, shape, settings.rows, numbers)
     losses = [(a, b) for one in ranks for a, b in zip(one["losses"], alone, strict=True)]
     return {
         "scheme": scheme.name,
@@ -99,7 +103,7 @@ def _row(scheme: Scheme, ranks: list[dict[str, Any]], alone: list[float], shape:
         "largest difference": max(abs(a - b) / b for a, b in losses),
         "bytes": float("nan") if ranks[0]["sent"] is None else ranks[0]["sent"],
         "bytes in theory": NUMBER * ring,
-        "bytes by gloo": NUMBER * gloo,
+        "bytes by torch": NUMBER * torchs,
         "parameters": max(one["parameters"] for one in ranks),
         "optimiser": max(one["optimiser"] for one in ranks),
     }
@@ -131,21 +135,22 @@ def _pipelines(cases: list[tuple[str, int]], seconds: float) -> list[tuple[float
 
 
 def sent_in_theory(scheme: Scheme, shape: Shape, rows: int, numbers: float) -> tuple[float, float]:
-    """Numbers that all processes send in one step, by rings, and with gloo's reduce-scatter, which is an all-reduce.
+    """Numbers that all processes send in one step: in theory, by rings, and as torch does it over gloo.
 
+    gloo's reduce-scatter is an all-reduce; ZeroRedundancyOptimizer reduces all gradients to all, then sends parameters.
     numbers: parameters held, summed over all processes.
     """
     d, t, p = scheme.data, scheme.tensor, scheme.pipeline
-    ring = gloo = 0.0
-    if scheme.zero <= 1:  # an all-reduce of the gradients, and each process's share of the new parameters to all others
-        ring = gloo = (2 + scheme.zero) * (d - 1) * numbers / d
+    ring = torchs = 0.0
+    if scheme.zero <= 1:  # an all-reduce, or its halves: scatter gradients, gather parameters
+        ring, torchs = 2 * (d - 1) * numbers / d, (2 + scheme.zero) * (d - 1) * numbers / d
     elif d > 1:  # gather the parameters, once or twice, and scatter the gradients
         gathers = scheme.zero - 1
-        ring, gloo = (gathers + 1) * (d - 1) * numbers, (gathers + 2) * (d - 1) * numbers
+        ring, torchs = (gathers + 1) * (d - 1) * numbers, (gathers + 2) * (d - 1) * numbers
     stream = rows * shape.seq_len * shape.d_model  # of the whole batch
     tensors = shape.n_layer * 4 * 2 * (t - 1) * stream  # an all-reduce behind each half of a block, and on the way back
     hand_over = 2 * (p - 1) * stream * t  # features on, gradients back, by every process of a stage
-    return ring + tensors + hand_over, gloo + tensors + hand_over
+    return ring + tensors + hand_over, torchs + tensors + hand_over
 
 
 def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
@@ -154,8 +159,8 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     schemes, bubbles = tables["schemes"], tables["bubbles"]
     several = schemes[schemes["processes"] > 1].reset_index(drop=True)
     axes[0].barh(several.index, several["bytes"] / 1e6, color="#92c5de", label="measured")
-    axes[0].plot(several["bytes in theory"] / 1e6, several.index, "k|", markersize=12, label="ring")
-    axes[0].plot(several["bytes by gloo"] / 1e6, several.index, "r|", markersize=7, label="gloo's reduce-scatter")
+    axes[0].plot(several["bytes in theory"] / 1e6, several.index, "k|", markersize=12, label="in theory")
+    axes[0].plot(several["bytes by torch"] / 1e6, several.index, "r|", markersize=7, label="as torch does it over gloo")
     axes[0].set_yticks(several.index, several["scheme"])
     axes[0].invert_yaxis()
     axes[0].set_xlabel("sent by all processes in a step (MB)")
@@ -181,7 +186,7 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     schemes, bubbles = tables["schemes"], tables["bubbles"]
     rows = "\n".join(
         f"| {row['scheme']} | {row['processes']} | {row['largest difference']:.1g} | {row['bytes'] / 1e6:.2f} | "
-        f"{row['bytes in theory'] / 1e6:.2f} | {row['bytes by gloo'] / 1e6:.2f} | {row['parameters'] / 1e3:.0f} | "
+        f"{row['bytes in theory'] / 1e6:.2f} | {row['bytes by torch'] / 1e6:.2f} | {row['parameters'] / 1e3:.0f} | "
         f"{row['optimiser'] / 1e3:.0f} |"
         for _, row in schemes.iterrows()
     )
@@ -190,22 +195,23 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
         f"{row['waiting in theory']:.3f} | {row['kept']} |"
         for _, row in bubbles.iterrows()
     )
+    kept = bubbles.groupby("schedule")["kept"].max()
     off = (bubbles["waiting"] - bubbles["waiting in theory"]).abs().max()
     return f"""![Bytes sent and time waited](parallelism.png)
 
 Real processes on one machine, torch.distributed over gloo, float64. The largest relative difference of any step's loss
-from one process alone is {schemes["largest difference"].max():.1g}. Bytes are those that all processes together send in
-one step, counted by the loopback device, beside the formula for rings and for what gloo does: its reduce-scatter is an
-all-reduce, so that ZeRO 2 and 3 cost more here than in theory. The last columns are what the fullest process holds
-between two steps.
+from one process alone is {schemes["largest difference"].max():.1g}. Bytes are those that all processes send together in
+one step, by the loopback device, beside the formula for rings, and for what torch does over gloo: there a
+reduce-scatter costs as much as an all-reduce, and ZeRO 1 reduces all gradients to all processes before it sends them
+the new parameters. The last columns are what the fullest process holds between two steps.
 
-| scheme | processes | difference of the loss | MB sent | ring | gloo | parameters, kB | optimiser, kB |
+| scheme | processes | difference of the loss | MB sent | in theory | as torch does it | parameters, kB | optimiser, kB |
 |---|---|---|---|---|---|---|---|
 {rows}
 
 **Who waits in a pipeline.** Stages that sleep a fixed time instead of computing, twice as long on the way back.
-Measured and theoretical shares lie within {off:.3f} of each other. Both schedules wait as long; 1F1B keeps the
-activations of fewer micro-batches in the first stage.
+Measured and theoretical shares lie within {off:.3f} of each other. Kept: micro-batches whose activations the first
+stage holds at once, at most; {kept["GPipe"]} for GPipe and {kept["1F1B"]} for 1F1B where there are most.
 
 | schedule | stages | micro-batches | share waited | (p - 1) / (m + p - 1) | micro-batches kept |
 |---|---|---|---|---|---|

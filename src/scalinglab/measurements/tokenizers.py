@@ -53,7 +53,7 @@ class Settings:
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
 
 
-def measure(settings: Settings, study: Study) -> dict[str, list[Row]]:
+def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     """Tables `compression`, a row a tokenizer; `models`, a row a tokenizer and seed; `merges`, beside a reference."""
     documents = Paths(study.study).documents
     texts, held_out = ([one.text for one in read_documents(documents, split)] for split in ("train", "validation"))

@@ -72,9 +72,9 @@ class CausalAttention(nn.Module):
         """[B, H, Q, T] weights of the last Q of T positions."""
         scores_BHQT = q_BHQK @ k_BHTK.transpose(-1, -2) * self.scale()
         queries, length = scores_BHQT.shape[-2:]
-        if (bias_HTT := self._bias(length)) is not None:
-            scores_BHQT = scores_BHQT + bias_HTT[:, -queries:]
-        distance_QT = distances(length, scores_BHQT.device)[-queries:]
+        if (bias_HQT := self._bias(length, queries)) is not None:
+            scores_BHQT = scores_BHQT + bias_HQT
+        distance_QT = distances(length, scores_BHQT.device, queries)
         return scores_BHQT.masked_fill(~self._reads(distance_QT), -torch.inf).softmax(dim=-1)
 
     def _reads(self, distance_QT: Tensor) -> Tensor:
@@ -155,7 +155,7 @@ class LinearAttention(CausalAttention):
     def _weigh(self, q_BHQK: Tensor, k_BHTK: Tensor) -> Tensor:
         scores_BHQT = (F.elu(q_BHQK) + 1) @ (F.elu(k_BHTK) + 1).transpose(-1, -2)
         queries, length = scores_BHQT.shape[-2:]
-        scores_BHQT = scores_BHQT * self._reads(distances(length, scores_BHQT.device)[-queries:])
+        scores_BHQT = scores_BHQT * self._reads(distances(length, scores_BHQT.device, queries))
         return scores_BHQT / scores_BHQT.sum(dim=-1, keepdim=True)
 
 

@@ -25,8 +25,8 @@ class NoPosition(nn.Module):
         """What is done to queries and keys."""
         return x_BTHK
 
-    def bias(self, length: int) -> Tensor | None:
-        """[H, T, T] what is added to the scores of query i and key j; None where nothing is."""
+    def bias(self, length: int, queries: int | None = None) -> Tensor | None:
+        """[H, Q, T] what is added to the scores of the last Q queries (all, by default) and T keys; None: nothing."""
         return None
 
 
@@ -91,8 +91,8 @@ class Alibi(NoPosition):
         slope_H = 2.0 ** (-8 * torch.arange(1, shape.n_head + 1) / shape.n_head)
         self.register_buffer("slope_H", slope_H, persistent=False)
 
-    def bias(self, length: int) -> Tensor:
-        return -self.slope_H[:, None, None] * distances(length, self.slope_H.device)
+    def bias(self, length: int, queries: int | None = None) -> Tensor:
+        return -self.slope_H[:, None, None] * distances(length, self.slope_H.device, queries)
 
 
 class RelativeBias(NoPosition):
@@ -114,12 +114,12 @@ class RelativeBias(NoPosition):
     def n_parameters(shape: Shape) -> int:
         return shape.n_head * RelativeBias.BUCKETS
 
-    def bias(self, length: int) -> Tensor:
+    def bias(self, length: int, queries: int | None = None) -> Tensor:
         single = self.BUCKETS // 2
-        distance_TT = distances(length, self.table_HN.device).clamp(min=0)
-        grown = (distance_TT.clamp(min=single) / single).log() / (self.most / single).log() * (self.BUCKETS - single)
-        bucket_TT = torch.where(distance_TT < single, distance_TT, (single + grown.long()).clamp(max=self.BUCKETS - 1))
-        return self.table_HN[:, bucket_TT]
+        distance_QT = distances(length, self.table_HN.device, queries).clamp(min=0)
+        grown = (distance_QT.clamp(min=single) / single).log() / (self.most / single).log() * (self.BUCKETS - single)
+        bucket_QT = torch.where(distance_QT < single, distance_QT, (single + grown.long()).clamp(max=self.BUCKETS - 1))
+        return self.table_HN[:, bucket_QT]
 
 
 def angles(length: int, channels: int, theta: float) -> Tensor:
@@ -128,10 +128,10 @@ def angles(length: int, channels: int, theta: float) -> Tensor:
     return torch.arange(length, dtype=torch.float64)[:, None] * theta**-pairs_P
 
 
-def distances(length: int, device: torch.device) -> Tensor:
-    """[T, T] how far key j lies behind query i: i - j."""
+def distances(length: int, device: torch.device, queries: int | None = None) -> Tensor:
+    """[Q, T] how far key j lies behind query i, i - j, for the last Q of T queries; by default for all."""
     place_T = torch.arange(length, device=device)
-    return place_T[:, None] - place_T
+    return place_T[length - (length if queries is None else queries) :, None] - place_T
 
 
 POSITIONS: dict[str, type[NoPosition]] = {

@@ -19,14 +19,14 @@ DPI = 140
 
 def run(params: Mapping[str, Any], theory: str) -> None:
     asked = measurement_of(params, theory)
-    write(config.parse(pipeline.study_params(params)), asked, theory_folder(theory))
+    write(config.parse(pipeline.study_params(params)), asked, theory_folder(theory), f"measure-{theory}")
 
 
-def write(study: config.Study, asked: Measurement, folder: Path) -> str:
+def write(study: config.Study, asked: Measurement, folder: Path, job: str) -> str:
     """Measure, write everything into a folder, and return the text."""
     module = importlib.import_module(f"scalinglab.measurements.{asked.name}")
     settings = asked.settings_as(module.Settings)
-    for name, rows in module.measure(settings, study).items():
+    for name, rows in module.measure(settings, study, job).items():
         write_csv(folder / f"{name}.csv", rows)
     # Figures and text are made of the numbers that are published.
     tables = {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}

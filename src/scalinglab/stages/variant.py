@@ -36,7 +36,8 @@ def run(params: Mapping[str, Any], theory: str, variant: str) -> None:
 
 def run_variant(study: Study, protocol: Protocol, name: str) -> list[dict[str, Any]]:
     """One row a run: first the sweep of rates, then every seed at the best of them, with all measures."""
-    done = Checkpoint(study, name, job_identity(study, protocol.size, protocol.tokens, protocol.measures))
+    peak = read_rate_law(study).peak(protocol.size)
+    done = Checkpoint(study, name, job_identity(study, protocol.size, protocol.tokens, protocol.measures, peak))
     # By role, factor and seed: a run is taken for no other, whatever seeds and rates are asked for now.
     finished: dict[str, dict[str, Any]] = found[1]["runs"] if (found := done.load()) else {}
     held_out = _held_out(study) if protocol.measures else np.empty(0, np.uint16)
@@ -64,12 +65,13 @@ def _train(
     peak = factor * read_rate_law(study).peak(protocol.size)
     one = ShortRun(study, f"{protocol.size}s{seed}", name)
     one.train(steps, run_rate(peak, steps, study.training))
+    loss = one.held_out_loss()  # before anything is done to the model
     offset = read_json(Paths(study.study).manifest)["skill_offset"]
     trained = TrainedModel(one.model, study, held_out, offset, one.batches, steps, one.curve)
     measured = {key: value for measure in protocol.measures for key, value in MEASURES[measure](trained).items()}
     if one.diverged:
         measured = dict.fromkeys(measured, float("nan"))
-    return {"rate": peak, "loss": one.held_out_loss(), **measured}
+    return {"rate": peak, "loss": loss, **measured}
 
 
 def _held_out(study: Study) -> NDArray[np.uint16]:

@@ -131,10 +131,11 @@ def gradients(trained: TrainedModel) -> dict[str, float]:
 
 
 def noise_scale(trained: TrainedModel) -> dict[str, float]:
-    """Tokens of a batch beyond which the gradient's noise is no longer what limits a step, at the end of training.
+    """Parts of the noise scale: the gradient's square |G|^2, and its noise tr(S), at the end of training.
 
-    B_simple = tr(S) / |G|^2 from gradients of single batches and of all together (McCandlish et al. 2018, appendix
-    A.1), on the batches that would have come next. NaN where the gradient drowns in its noise.
+    Their ratio, B_simple in tokens, is the batch beyond which noise is no longer what limits a step (McCandlish et al.
+    2018, appendix A.1). Both are unbiased, from gradients of single batches and of all together, on batches that would
+    have come next; so their means over seeds are to be divided, and not the ratios averaged.
     """
     model, batch_tokens = trained.model, trained.study.training.batch_tokens
     n = max(2, NOISE_TOKENS // batch_tokens)
@@ -151,7 +152,7 @@ def noise_scale(trained: TrainedModel) -> dict[str, float]:
     large = sum(float(gradient.double().square().sum()) for gradient in total)
     signal = (n * large - small) / (n - 1)
     noise = (small - large) / (1 / batch_tokens - 1 / (n * batch_tokens))
-    return {"noise scale (tokens)": noise / signal if signal > 0 else float("nan")}
+    return {"gradient squared": signal, "gradient noise": noise}
 
 
 MEASURES: dict[str, Callable[[TrainedModel], dict[str, float]]] = {

@@ -19,6 +19,8 @@ CHANGEABLE = ("model", "training")  # what a variant may differ in
 NO_BUDGET = "1G"  # where a study must name one, and none is asked for
 Changes = dict[str, dict[str, Any]]
 RUN_COLUMNS = ("role", "seed", "factor", "rate", "loss")  # of each run of a variant; all others are measures
+# What is shown as the ratio of the means of two measures.
+RATIOS = {"noise scale (tokens)": ("gradient noise", "gradient squared")}
 Seeds = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]  # seed 0 is that of the sweep of rates
 Rates = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
 

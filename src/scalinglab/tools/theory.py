@@ -40,7 +40,7 @@ def _measured(params: dict[str, Any], name: str, folder: Path) -> None:
 
     asked = measurement_of(params, name).shortened()
     print(asked.question)
-    print(write(config.parse(pipeline.study_params(params)), asked, folder))
+    print(write(config.parse(pipeline.study_params(params)), asked, folder, f"quick-{name}"))
     print(folder)
 
 

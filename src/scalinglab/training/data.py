@@ -38,6 +38,12 @@ class Batches:
         self._available: float = len(rows) * repeat // self._batch
         if unique_tokens:
             used = unique_tokens // (rows.shape[1] - 1)
+            if used > len(rows):
+                held = len(rows) * (rows.shape[1] - 1)
+                raise UserError(
+                    f"training.unique_tokens = {unique_tokens:,}: the mixture holds {held:,} tokens; lower it, or 0 "
+                    "for all"
+                )
             rows, scored, self._available = rows[:used], scored[:used], math.inf
         self._rows, self._scored = rows, scored
 
