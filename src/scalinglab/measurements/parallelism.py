@@ -205,7 +205,7 @@ one step, by the loopback device, beside the formula for rings, and for what tor
 reduce-scatter costs as much as an all-reduce, and ZeRO 1 reduces all gradients to all processes before it sends them
 the new parameters. The last columns are what the fullest process holds between two steps.
 
-| scheme | processes | difference of the loss | MB sent | in theory | as torch does it | parameters, kB | optimiser, kB |
+| scheme | processes | loss differs by | MB sent | in theory | as torch does it | kB of parameters | of AdamW |
 |---|---|---|---|---|---|---|---|
 {rows}
 
