@@ -116,19 +116,21 @@ def page(folder: Path) -> str:
         "",
         f"On the data of `{study['study']}`: {study['size']}, {study['tokens']} tokens a run, {len(reference)} paired "
         f"seeds. Differences from `{study['reference']}` ({reference['loss'].mean():.3f}), in {study['unit']}; less is "
-        f"better. Margin: {study['margin']:g}.",
+        f"better. Margin: {study['margin']:g}. Rates tried: {', '.join(f'{rate:g}' for rate in study['rates'])} times "
+        "the study's.",
         "",
         f"![Forest plot](../../results/theory/{study['name']}/forest.png)",
         "",
-        "| variant | difference | 95 % interval | verdict | rate, times the study's |",
-        "|---|---|---|---|---|",
+        "| variant | what it changes | difference | 95 % interval | verdict | rate, times the study's |",
+        "|---|---|---|---|---|---|",
         *(
-            f"| {row.variant} | {row.difference:+.3f} | {row.low:+.3f} to {row.high:+.3f} | {row.verdict} | "
-            f"{_rate(runs[str(row.variant)], study)} |"
+            f"| {row.variant} | {_changes(study['variants'][row.variant])} | {row.difference:+.3f} | "
+            f"{row.low:+.3f} to {row.high:+.3f} | {row.verdict} | {_rate(runs[str(row.variant)], study)} |"
             for row in verdicts.itertuples()
         ),
         "",
-        f"`{study['reference']}` itself: {_rate(reference, study)} times the study's rate.",
+        f"`{study['reference']}` itself ({_changes(study['variants'][study['reference']])}): {_rate(reference, study)} "
+        f"times the study's rate. All variants: {_changes(study['base'])}.",
     ]
     measures = [column for column in reference if column not in RUN_COLUMNS]
     measures += [name for name, parts in RATIOS.items() if set(parts) <= set(measures)]
@@ -145,6 +147,12 @@ def page(folder: Path) -> str:
             ),
         ]
     return "\n".join([*lines, ""])
+
+
+def _changes(changes: dict) -> str:
+    """What a variant, or all of them, change of params.yaml."""
+    keys = [f"`{section}.{key}: {value}`" for section, values in changes.items() for key, value in values.items()]
+    return ", ".join(keys) or "as in the study"
 
 
 def _mean(table: pd.DataFrame, column: str) -> float:

@@ -36,7 +36,11 @@ def test_a_page_holds_what_the_results_say(tmp_path: Path, monkeypatch: pytest.M
     runs = tmp_path / "results/theory/norms/runs"
     runs.mkdir(parents=True)
     protocol = {**yaml.safe_load((ROOT / "studies/norms.yaml").read_text())["theory"]["norms"], "name": "norms"}
-    protocol |= {"study": "mine", "tokens": "7M", "variants": {"rmsnorm": {}, "layernorm": {}, "none": {}}}
+    protocol |= {
+        "study": "mine",
+        "tokens": "7M",
+        "variants": {"rmsnorm": {}, "layernorm": {"model": {"norm": "layernorm"}}, "none": {}},
+    }
     (runs.parent / "protocol.json").write_text(json.dumps(protocol))
     for name in protocol["variants"]:
         (runs / f"{name}.csv").write_text(
@@ -60,7 +64,10 @@ def test_a_page_holds_what_the_results_say(tmp_path: Path, monkeypatch: pytest.M
     page = found["docs/theory/norms.md"]
     assert "On the data of `mine`: d64, 7M tokens a run" in page, "as it was run, not as it would be now"
     assert "`rmsnorm` (3.200)" in page
-    assert "| layernorm | +0.040 | +0.030 to +0.050 | worse | 2 (the edge of those tried) |" in page
+    assert (
+        "| layernorm | `model.norm: layernorm` | +0.040 | +0.030 to +0.050 | worse | 2 (the edge of those tried) |"
+        in page
+    )
     assert "| none | 0.500 |" in page
 
 
