@@ -159,9 +159,9 @@ def test_a_controlled_study_runs_beside_the_study(repository: Repository) -> Non
     results = repository.root / "results/theory/positions"
     before = {file.name: file.read_bytes() for file in results.rglob("*.*")}
     assert before.keys() == {"rope.csv", "none.csv", "verdicts.csv", "protocol.json", "forest.png"}
-    assert repository.jobs_run() == {"variant_positions-rope", "variant_positions-none", "verdict_positions"}
+    assert repository.jobs_run() == {"variant_positions-rope", "variant_positions-none", "verdict-positions"}
     assert NOTHING in repository.snakemake("theory_positions")
-    assert UP_TO_DATE in repository.call("dvc", "repro", "studies/dvc.yaml:verdict_positions")
+    assert UP_TO_DATE in repository.call("dvc", "repro", "studies/dvc.yaml:verdict@positions")
     shutil.rmtree(results)
     repository.assert_clean()
     assert NOTHING in repository.snakemake("theory_positions")
@@ -169,7 +169,20 @@ def test_a_controlled_study_runs_beside_the_study(repository: Repository) -> Non
     whole["theory"]["positions"]["variants"]["alibi"] = {"model": {"position": "alibi"}}
     path.write_text(yaml.safe_dump(whole, sort_keys=False))
     repository.snakemake("theory_positions")
-    assert repository.jobs_run() == {"variant_positions-alibi", "verdict_positions"}, "only what is new"
+    assert repository.jobs_run() == {"variant_positions-alibi", "verdict-positions"}, "only what is new"
+
+
+def test_a_measured_question_is_a_stage_like_any_other(repository: Repository) -> None:
+    path = repository.root / "studies/attention_mathematics.yaml"
+    whole = yaml.safe_load(path.read_text())
+    whole["measured"]["attention_mathematics"]["settings"] |= {"head_dims": [16, 32], "queries": 64}
+    path.write_text(yaml.safe_dump(whole, sort_keys=False))
+    repository.snakemake("theory_attention_mathematics")
+    assert repository.jobs_run() == {"measure_attention_mathematics"}
+    text = (repository.root / "results/theory/attention_mathematics/findings.md").read_text()
+    assert "at d_k = 16" in text
+    assert NOTHING in repository.snakemake("theory_attention_mathematics")
+    assert UP_TO_DATE in repository.call("dvc", "repro", "studies/dvc.yaml:measure_attention_mathematics")
 
 
 def test_another_study_and_back_trains_nothing(repository: Repository) -> None:
