@@ -82,6 +82,7 @@ def test_samples_have_the_models_frequencies(options: config.Model) -> None:
     torch.testing.assert_close(shares.double(), model.logits(prompts[:1])[0, -1].softmax(0), atol=0.03, rtol=0)
 
 
+@torch.no_grad()
 def likelihood(model: Decoder, prompt: torch.Tensor, new: torch.Tensor) -> float:
     whole = torch.cat([prompt, new[None]], dim=1)
     logs = model.logits(whole[:, :-1]).log_softmax(-1)[0, prompt.shape[1] - 1 :]
