@@ -112,7 +112,7 @@ def grid_lines(grids: Any) -> list[str]:
     """Time of the tools against cells."""
     names = list(grids["exponents"])
     return [
-        "Grids of many cells, seconds of CPU (files of the right kinds instead of training):",
+        f"Grids of many cells, {grids['unit']} (files of the right kinds instead of training):",
         "",
         "| cells | " + " | ".join(names) + " |",
         "|---|" + "---|" * len(names),
