@@ -168,8 +168,9 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     styles = ordered_style(sorted(bubbles["stages"].unique()))
     for (schedule, stages), line in bubbles.groupby(["schedule", "stages"]):
         style = {**styles[stages], "markerfacecolor": "white" if schedule == "1F1B" else None}
-        axes[1].plot(line["micro-batches"], line["waiting"], linestyle="", markersize=6 if schedule == "GPipe" else 4,
-                     label=f"{schedule}, {stages} stages", **style)  # fmt: skip
+        inside = schedule == "1F1B"  # both wait as long: one mark inside the other
+        axes[1].plot(line["micro-batches"], line["waiting"], linestyle="", markersize=3.5 if inside else 8,
+                     zorder=3 if inside else 2, label=f"{schedule}, {stages} stages", **style)  # fmt: skip
         axes[1].plot(line["micro-batches"], line["waiting in theory"], color=styles[stages]["color"], linewidth=0.9)
     axes[1].set_xscale("log", base=2)
     ticks = sorted(bubbles["micro-batches"].unique())
