@@ -56,8 +56,7 @@ with all seeds and gives the verdict.
 
 def pages(root: Path = ROOT) -> dict[str, str]:
     """Path below the root -> text, for the index and each study whose verdicts are there."""
-    asked = pipeline.read_theory(root)
-    questions = {**asked.get("measured", {}), **asked.get("theory", {})}
+    questions = _questions(root)
     found = {}
     for name in questions:
         folder = root / "results/theory" / name
@@ -74,11 +73,16 @@ def pages(root: Path = ROOT) -> dict[str, str]:
     return {"docs/theory/README.md": index} | {f"docs/theory/{name}.md": text for name, text in found.items()}
 
 
+def _questions(root: Path) -> dict[str, dict]:
+    """All that is asked in studies/, by name."""
+    asked = pipeline.read_theory(root)
+    return {**asked.get("measured", {}), **asked.get("theory", {})}
+
+
 def gallery(root: Path = ROOT) -> str:
     """A line for each page, with its verdicts in words."""
-    asked = pipeline.read_theory(root)
     lines = []
-    for name, one in {**asked.get("measured", {}), **asked.get("theory", {})}.items():
+    for name, one in _questions(root).items():
         folder = root / "results/theory" / name
         if (folder / "verdicts.csv").exists():
             verdicts = pd.read_csv(folder / "verdicts.csv")

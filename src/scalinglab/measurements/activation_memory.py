@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated
 
-import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
@@ -25,6 +24,7 @@ from scalinglab import config
 from scalinglab.allocations import peak_bytes
 from scalinglab.config import PositiveInt, Study
 from scalinglab.figures.style import new_figure, ordered_style
+from scalinglab.measurements.powers import power
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.linear_loss import linear_cross_entropy
 from scalinglab.model.shape import shape_of
@@ -142,7 +142,7 @@ def _difference(found: list[Tensor], plain: list[Tensor]) -> float:
 
 def _power(line: pd.DataFrame, column: str) -> float:
     late = line[line["layers"] >= line["layers"].median()]
-    return float(np.polyfit(np.log(late["layers"]), np.log(late[column]), 1)[0])
+    return power(late["layers"], late[column])
 
 
 def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from typing import Annotated
 
-import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
@@ -23,6 +22,7 @@ from torch.nn.functional import elu, scaled_dot_product_attention
 from scalinglab import config
 from scalinglab.config import PositiveInt, Study
 from scalinglab.figures.style import new_figure, ordered_style
+from scalinglab.measurements.powers import power
 from scalinglab.model import attention_kernels
 
 Row = dict[str, float | int | str]
@@ -104,14 +104,10 @@ def exponents(cost: pd.DataFrame, fit_from: int) -> list[Row]:
         order, of_length, of_width = THEORY[str(kind)]
         column = "n" if along == "length" else "d"
         late = line[line["n"] >= fit_from] if along == "length" else line[line["d"] >= line["d"].median()]
-        fitted = {
-            what: float(np.polyfit(np.log(late[column]), np.log(late[what]), 1)[0])
-            for what in ("seconds", "kept bytes")
-        }
         theory = of_length if along == "length" else of_width
         found.append(
             {"kind": kind, "along": along, "from": int(late[column].min()), "order": order, "time in theory": theory}
-            | {"time": fitted["seconds"], "memory": fitted["kept bytes"]}
+            | {"time": power(late[column], late["seconds"]), "memory": power(late[column], late["kept bytes"])}
         )
     return found
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from scalinglab import config
 from scalinglab.config import PositiveInt, Study
 from scalinglab.figures.style import new_figure
+from scalinglab.measurements.powers import power
 from scalinglab.model.attention import ATTENTIONS
 from scalinglab.model.positions import NoPosition
 from scalinglab.model.shape import Shape
@@ -174,7 +175,7 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
         return table[(table["of"] == of) & (table["kind"] == kind) & (table["d_k"] == head_dim)].iloc[0]
 
     bare = table[(table["of"] == "random vectors") & (table["kind"] == "unscaled")]
-    power = np.polyfit(np.log(bare["d_k"]), np.log(bare["variance"]), 1)[0]
+    grows = power(bare["d_k"], bare["variance"])
     small, large = at("random vectors", "unscaled", low), at("random vectors", "unscaled", high)
     kept, layer = at("random vectors", "scaled", high), at("untrained layer", "scaled", high)
     layer_bare = at("untrained layer", "unscaled", high)
@@ -182,7 +183,7 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     return f"""![Attention against the width of a head](attention.png)
 
 **Random vectors.** Queries and keys of independent channels of unit variance. The variance of q.k grows as d_k to the
-power {power:.3f}: {small["variance"]:.1f} at d_k = {low}, {large["variance"]:.0f} at {high}. Divided by sqrt(d_k) it is
+power {grows:.3f}: {small["variance"]:.1f} at d_k = {low}, {large["variance"]:.0f} at {high}. Divided by sqrt(d_k) it is
 {kept["variance"]:.3f} at {high}. Over {keys} keys the entropy of the weights is then {kept["entropy"]:.2f} nats (in
 theory ln {keys} - 1/2 = {math.log(keys) - 0.5:.2f}; a uniform reader has {math.log(keys):.2f}), whatever the width.
 Without the factor it is {small["entropy"]:.2f} at d_k = {low} and {large["entropy"]:.2f} at {high}; softmax over random

@@ -22,6 +22,7 @@ from scalinglab.evaluation.decoding import Strategy, generate
 from scalinglab.evaluation.text import token_losses
 from scalinglab.figures.style import new_figure, ordered_style
 from scalinglab.files import read_json
+from scalinglab.measurements.powers import power
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.shape import shape_of
 from scalinglab.paths import Paths
@@ -104,10 +105,7 @@ def _speed(settings: Settings, study: Study, length: int) -> Row:
 def _powers(speed: pd.DataFrame) -> Mapping[str, float]:
     """Of the time a token against length, over the upper half of the lengths."""
     late = speed[speed["length"] >= speed["length"].median()]
-    return {
-        name: float(np.polyfit(np.log(late["length"]), np.log(late[name]), 1)[0])
-        for name in ("with a memory", "without")
-    }
+    return {name: power(late["length"], late[name]) for name in ("with a memory", "without")}
 
 
 def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
