@@ -27,7 +27,7 @@ run: $(READY)    ## run the study of params.yaml
 
 test: $(READY) lint ## lint, types and all tests, the real DAG among them
 	python -m pytest -n $(CORES) --ignore tests/pipeline
-	python -m pytest tests/pipeline
+	python -m pytest -n $(CORES) --dist loadfile tests/pipeline
 
 lint: $(READY)   ## ruff, mypy, snakefmt, snakemake --lint
 	ruff check .

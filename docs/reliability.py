@@ -21,7 +21,7 @@ POINTS = {  # of benchmarks/soak.py, in words
 }
 TESTED = (  # what, in which test, what was lost
     ("a study killed at each of these points on a fixed seed, and two runs in two folders: byte for byte",
-     "pipeline/test_smoke.py", "nothing"),
+     "pipeline/test_runs.py", "nothing"),
     ("a segment, a branch, a sweep or a recipe killed after any step and continued in a new process, for each schedule",
      "stages/test_resume.py", "nothing: bitwise equal"),
     ("the newest checkpoint, or both, cut short or with a flipped bit", "stages/test_resume.py",
@@ -36,8 +36,8 @@ TESTED = (  # what, in which test, what was lost
     ("`params.yaml` edited between the end of a stage and its recording; a file in the way of a cached one",
      "test_cache.py", "nothing: each result belongs to its own parameters"),
     ("two Snakemakes, or one beside `dvc repro`", "test_locks.py", "nothing: the second stops, naming the first"),
-    ("a stage that breaks off after some of its outputs, by both tools", "pipeline/test_smoke.py", "nothing"),
-    ("another study and back", "pipeline/test_smoke.py", "nothing: nothing is trained"),
+    ("a stage that breaks off after some of its outputs, by both tools", "pipeline/test_runs.py", "nothing"),
+    ("another study and back", "pipeline/test_changes.py", "nothing: nothing is trained"),
     ("an https server that cuts, lies, is busy, ignores ranges, never ends, mislabels, redirects to http",
      "corpus/test_fetch.py", "nothing"),
     ("archives: climbing names, links, devices, bombs, thousands of entries, arbitrary bytes",

@@ -17,6 +17,11 @@ NOTHING = "Nothing to be done"
 UP_TO_DATE = "Data and pipelines are up to date."
 
 
+def families(names: set[str]) -> set[str]:
+    """The families of stages or jobs of some names."""
+    return {re.split(r"[@-]", name)[0] for name in names}
+
+
 def with_all_behind(stages: list[pipeline.Stage], names: set[str]) -> set[str]:
     """Stages of some names and all that hang off them: not every stage stands behind its inputs in dvc.yaml."""
     while True:
