@@ -32,17 +32,29 @@ def test_failures_name_the_stage_and_the_reason(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "theory"),
+    ("arguments", "asked"),
     [
-        (["--cores", "2"], False),
-        (["--cores", "2", "theory_norms"], True),
-        (["-c2", "verdict"], True),
-        (["-c2", "theory"], True),
-        (["-c2", "results/theory/norms/verdicts.csv"], True),
-        (["--directory", "/home/me/theory"], False),
-        (None, True),
+        (["--cores", "2"], set()),
+        (["--cores", "2", "theory_norms"], {"norms"}),
+        (["theory_norms", "theory_attention_cost"], {"norms", "attention_cost"}),
+        (["-c2", "variant_positions"], {"positions"}),
+        (["-c2", "results/theory/norms/verdicts.csv"], {"norms"}),
+        (["--directory", "/home/me/theory"], set()),
     ],
 )
-def test_controlled_studies_are_looked_at_where_they_are_asked_for(arguments: list[str] | None, theory: bool) -> None:
+def test_questions_beside_the_study_are_looked_at_where_they_are_asked_for(
+    arguments: list[str], asked: set[str]
+) -> None:
+    """Others keep what stands in their folders: published results, which no run of this folder made."""
     stages = driver._asked_for(pipeline.load(ROOT), arguments)
-    assert any(stage.name.startswith("studies/") for stage in stages) == theory
+    assert {stage.theory for stage in stages} == asked | {""}
+
+
+def test_all_questions_are_looked_at_where_all_are_asked_for() -> None:
+    families = pipeline.load(ROOT)
+    every = {stage.theory for stage in pipeline.stages_of(families)}
+    for arguments in (["-c2", "theory"], None):
+        assert {stage.theory for stage in driver._asked_for(families, arguments)} == every
+    controlled = {stage.theory for stage in driver._asked_for(families, ["-c2", "verdict"])}
+    assert "norms" in controlled
+    assert "attention_cost" not in controlled

@@ -162,17 +162,23 @@ def _note_origins(names: list[str], origin: str) -> None:
 
 
 def _asked_for(families: dict[str, Family], arguments: Sequence[str] | None) -> list[Stage]:
-    """The stages of the study, and those beside it where Snakemake's arguments name one of their targets.
+    """The stages of the study, and those of the questions beside it that Snakemake's arguments name.
 
-    A target is a rule (theory_norms, verdict) or a file below results/theory. To look at those stages as well would
-    take seconds. No arguments at all ask for everything.
+    They name them by a rule (theory_norms, verdict) or a file below results/theory. Other questions are left alone:
+    what stands there may be published results that no run of this folder made. No arguments at all ask for everything.
     """
     stages = pipeline.stages_of(families)
-    beside = [stage for stage in stages if stage.theory]
-    rules = {"theory"} | {name for stage in beside for name in (stage.family, f"theory_{stage.theory}")}
-    if arguments is None or any(a in rules or a.startswith("results/theory/") for a in arguments):
+    if arguments is None or "theory" in arguments:
         return stages
-    return [stage for stage in stages if not stage.theory]
+    asked = {stage.theory for stage in stages if stage.theory and _names_it(stage, arguments)}
+    return [stage for stage in stages if stage.theory in asked | {""}]
+
+
+def _names_it(stage: Stage, arguments: Sequence[str]) -> bool:
+    """Whether one of Snakemake's targets is a rule or a file of this stage's question."""
+    folder = f"results/theory/{stage.theory}/"
+    rules = (stage.family, f"theory_{stage.theory}")
+    return any(argument in rules or argument.startswith(folder) for argument in arguments)
 
 
 def _remember(names: set[str], valid: Iterable[str], locked: dict[str, str]) -> None:
