@@ -80,7 +80,7 @@ def copy_repository(target: Path) -> Path:
         check=True,
     ).stdout.splitlines()
     for name in names:
-        if (ROOT / name).exists() and not name.startswith(("results/", "dvc.lock")):
+        if (ROOT / name).exists() and not name.startswith(("results/", "dvc.lock", "studies/dvc.lock")):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
     shutil.copy(target / "presets/smoke.yaml", target / "params.yaml")

@@ -8,13 +8,16 @@ import torch
 
 from scalinglab import config
 from scalinglab.evaluation.in_context import (
+    ROLES,
     attention_weights,
     by_position,
     completes_bigram_of,
+    even_on_pairs,
     on_repeats,
     own_half,
     prefix_matching,
     repeated_rows,
+    roles_on_pairs,
     with_foreign_half,
 )
 from scalinglab.model.decoder import Decoder, initialise
@@ -84,3 +87,30 @@ def test_prefix_matching_sees_an_induction_head(tiny: Decoder) -> None:
     np.testing.assert_allclose(after[1], before[1])
     table = on_repeats(tiny, 16, range(10, 50), 4)
     assert {row["at"] for row in table if row["measure"] == "prefix"} >= {"0.0", "1.0"}
+
+
+def test_roles_on_pairs_are_sums_over_earlier_copies() -> None:
+    """Against loops over documents, keys and earlier keys."""
+    rng = np.random.default_rng(0)
+    x_NS = rng.integers(0, 3, (2, 5))
+    weights = torch.rand(2, 4, 10, 10, generator=torch.Generator().manual_seed(0)).tril()
+    rows: list[tuple[float, float, float]] = []
+    for n, s in np.ndindex(2, 5):
+        earlier = [r for r in range(s) if x_NS[n, r] == x_NS[n, s]]
+        if earlier:
+            from_key = weights[n, 1, 1 + 2 * s].tolist()
+            copies, answers = (sum(from_key[place + 2 * r] for r in earlier) for place in (1, 2))
+            rows.append((from_key[2 * s], copies, answers))
+    found = roles_on_pairs(weights, x_NS)
+    assert tuple(found) == ROLES
+    assert [by_head[1] for by_head in found.values()] == pytest.approx(np.mean(rows, axis=0))
+
+
+def test_a_head_that_reads_evenly_gives_the_even_share() -> None:
+    x_NS = np.array([[0, 1, 0, 1, 1], [2, 2, 2, 0, 1]])
+    even = torch.ones(2, 1, 10, 10).tril() / torch.arange(1, 11)[:, None]
+    found = roles_on_pairs(even, x_NS)
+    assert found["duplicate"] == pytest.approx(even_on_pairs(x_NS))
+    assert found["induction"] == pytest.approx(even_on_pairs(x_NS))
+    # Copies of keys that came before, to the places that can be seen: of document 1, then of document 2.
+    assert even_on_pairs(x_NS) == pytest.approx(np.mean([1 / 6, 1 / 8, 2 / 10, 1 / 4, 2 / 6]))

@@ -105,17 +105,23 @@ def test_other_seeds_and_rates_take_no_rows_of_the_ones_before(params: dict[str,
 def test_maps_of_a_trained_models_heads(params: dict[str, Any]) -> None:
     """From the YAML file to the text, whose numbers are those of the tables."""
     params["measured"] = yaml.safe_load((ROOT / "studies/attention_maps.yaml").read_text())["measured"]
-    params["measured"]["attention_maps"]["settings"] = {"size": "d8", "tokens": "4k", "shown": 8}
+    settings = {"size": "d8", "tokens": "4k", "skill": "recall", "shown": 8}
+    params["measured"]["attention_maps"]["settings"] = settings
     measure.run(params, "attention_maps")
     folder = theory_folder("attention_maps")
     heads, maps = pd.read_csv(folder / "heads.csv"), pd.read_csv(folder / "maps.csv")
-    assert len(heads) == 2
+    assert heads["of"].tolist() == ["repeated random tokens"] * 2 + ["recall"] * 2
     assert heads[["previous token", "duplicate", "induction"]].to_numpy().min() > 0
     sums = maps.groupby(["of", "layer", "head", "query"])["weight"].sum()
-    assert len(sums) == 2 * 2 * 8
+    assert len(sums) == 3 * 2 * 8
     assert sums.to_numpy() == pytest.approx(1, abs=1e-4)
-    assert f"| 1 | 0 | {heads.loc[1, 'previous token']:.3f} |" in (folder / "findings.md").read_text()
+    for row in (1, 3):
+        assert f"| 1 | 0 | {heads.loc[row, 'previous token']:.3f} |" in (folder / "findings.md").read_text()
     assert (folder / "maps.png").read_bytes().startswith(b"\x89PNG")
+    for name, said in (("memory", "not in mixture.skills; take of recall"), ("recal", "take of recall")):
+        settings["skill"] = name
+        with pytest.raises(UserError, match=said):
+            measure.run(params, "attention_maps")
 
 
 def test_ways_of_writing(params: dict[str, Any]) -> None:

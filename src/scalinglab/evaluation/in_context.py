@@ -17,6 +17,7 @@ from scalinglab.model.decoder import Block, Decoder
 
 TEXT_COLUMNS = ("measure", "at", "value", "items")
 ROWS = 64  # of repeated random tokens
+ROLES = ("previous token", "duplicate", "induction")  # of heads
 
 
 def by_position(losses_RT: NDArray[np.float64]) -> list[Row]:
@@ -106,6 +107,44 @@ def looking_back(weights_BHTT: Tensor, distance: int, start: int) -> NDArray[np.
     """[H] the mean weight that positions from `start` on give to the one so many places back."""
     looked_BHT = weights_BHTT.diagonal(offset=-distance, dim1=-2, dim2=-1)[..., start - distance :]
     return looked_BHT.mean(dim=(0, 2)).double().cpu().numpy()
+
+
+def roles_on_copies(weights_BHTT: Tensor, period: int) -> dict[str, NDArray[np.float64]]:
+    """[H] of each role: the mean weight from places of the second copy of random tokens to the place before (previous
+    token), to the same token in the first copy (duplicate), and to what followed it there (induction; Olsson et al.
+    2022)."""
+    back = dict(zip(ROLES, (1, period, period - 1), strict=True))
+    return {role: looking_back(weights_BHTT, distance, period) for role, distance in back.items()}
+
+
+def roles_on_pairs(weights_BHTT: Tensor, x_NS: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    """[H] of each role in documents `[task] x1 y1 x2 y2 ...` without their last answer: what induction is there.
+
+    From a key that came before: the weight of the place before it, of all its earlier copies together, and of the
+    answers to them.
+    """
+    same_N1SS = torch.from_numpy(_earlier_copies(x_NS))[:, None].to(weights_BHTT.device)
+    again_NS = same_N1SS[:, 0].any(dim=-1)
+    from_keys_BHST = weights_BHTT[:, :, 1::2]
+    found_BHS = (
+        weights_BHTT.diagonal(offset=-1, dim1=-2, dim2=-1)[..., ::2],
+        (from_keys_BHST[..., 1::2] * same_N1SS).sum(-1),
+        (from_keys_BHST[..., 2::2] * same_N1SS[..., :-1]).sum(-1),  # the last key has no answer
+    )
+    means_H = [one_BHS.movedim(1, -1)[again_NS].double().mean(0).cpu().numpy() for one_BHS in found_BHS]
+    return dict(zip(ROLES, means_H, strict=True))
+
+
+def even_on_pairs(x_NS: NDArray[np.int64]) -> float:
+    """The weight that a head which reads evenly gives to the earlier copies of a key, or to the answers to them."""
+    copies_NS = _earlier_copies(x_NS).sum(axis=2)
+    visible_S = 2 + 2 * np.arange(x_NS.shape[1])
+    return float((copies_NS / visible_S)[copies_NS > 0].mean())
+
+
+def _earlier_copies(x_NS: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """[N, S, S] whether the second of two pairs stands earlier and has the same key."""
+    return np.tril(x_NS[:, :, None] == x_NS[:, None, :], k=-1)
 
 
 def _row(measure: str, at: int | str, value: float, items: int) -> Row:

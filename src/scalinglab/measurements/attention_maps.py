@@ -1,74 +1,84 @@
 """What the heads of a trained model look at: maps of attention, and the role of each head.
 
-Roles are mean attention weights on random tokens that come twice, so that frequent pairs of text do not count: to the
-place before (previous token), to the same token in the first copy (duplicate), to what followed it there (induction;
-Olsson et al. 2022).
+Roles are mean attention weights, on random tokens that come twice, so that frequent pairs of text do not count, and in
+documents of a skill, where a model of this size has learnt to look: evaluation/in_context.py says from where to where.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from scalinglab import config
 from scalinglab.config import PositiveInt, Study, tokens_of
 from scalinglab.corpus import bpe
-from scalinglab.evaluation.in_context import attention_weights, looking_back, repeated_rows
+from scalinglab.errors import UserError
+from scalinglab.evaluation.in_context import (
+    ROLES,
+    attention_weights,
+    even_on_pairs,
+    repeated_rows,
+    roles_on_copies,
+    roles_on_pairs,
+)
 from scalinglab.evaluation.text import token_losses
 from scalinglab.figures.style import new_figure
 from scalinglab.files import read_json
+from scalinglab.model.decoder import Decoder
 from scalinglab.paths import Paths
 from scalinglab.shards import open_shard
+from scalinglab.skills import skill
+from scalinglab.skills.pairs import PairSkill
 from scalinglab.stages.pretraining import read_rate_law
 from scalinglab.stages.short_runs import ShortRun
 from scalinglab.training.schedule import run_rate, steps_of
 
 Row = dict[str, float | int | str]
-ROLES = ("previous token", "duplicate", "induction")
-ROWS = 64  # of repeated random tokens
+ROWS = 64  # of repeated random tokens, and documents of the skill
+COPIES = "repeated random tokens"
 
 
 @dataclass(frozen=True, config=config.STRICT)
 class Settings:
     size: str
     tokens: str
+    skill: str
     shown: PositiveInt
 
 
 def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
-    """Tables `heads` (roles), `copies` (loss on the first and the second copy) and `maps` (weights of one row each)."""
+    """Tables `heads` (roles), `losses` (where the context can tell, where not) and `maps` (weights of one row each).
+
+    Raises UserError where the skill is none of pairs, or is not in the mixture.
+    """
+    pairs = _pair_skill(settings, study)
     steps = steps_of(tokens_of(settings.tokens), study.training.batch_tokens)
     run = ShortRun(study, settings.size, job)
     run.train(steps, run_rate(read_rate_law(study).peak(settings.size), steps, study.training))
-    manifest = read_json(Paths(study.study).manifest)
+    manifest, seq_len = read_json(Paths(study.study).manifest), study.mixture.seq_len
     text_tokens = range(manifest["skill_offset"] + study.tokenizer.skill_symbols, manifest["vocab_size"])
-    half = study.mixture.seq_len // 2
-    twice_RT = repeated_rows(2 * half, text_tokens, ROWS)
-    layers = attention_weights(run.model, twice_RT[:, :-1])
-    back = dict(zip(ROLES, (1, half, half - 1), strict=True))
-    heads: list[Row] = [
-        {
-            "size": settings.size,
-            "tokens": settings.tokens,
-            "layer": layer,
-            "head": head,
-            **{role: float(looking_back(weights_BHTT, by, half)[head]) for role, by in back.items()},
-            "chance": float(np.mean([1 / (place + 1) for place in range(half, 2 * half)])),
-        }
-        for layer, weights_BHTT in enumerate(layers)
-        for head in range(weights_BHTT.shape[1])
-    ]
-    losses_RT = token_losses(run.model, twice_RT, ROWS)
-    copies: list[Row] = [
-        {"copy": "first", "loss": float(losses_RT[:, : half - 1].mean())},
-        {"copy": "second", "loss": float(losses_RT[:, half:].mean())},
+    twice_RT = repeated_rows(seq_len, text_tokens, ROWS)
+    documents_RT = pairs.documents("heldout", study.seed, 0, ROWS, seq_len + 1)
+    heads = list(_roles(run.model, settings, twice_RT, documents_RT, pairs, manifest["skill_offset"]))
+    documents_RT = documents_RT + np.uint16(manifest["skill_offset"])
+    losses_RT, half = token_losses(run.model, twice_RT, ROWS), seq_len // 2
+    answers_RS = token_losses(run.model, documents_RT, ROWS)[:, 1::2]
+    known_RS = pairs.seen(documents_RT - np.uint16(manifest["skill_offset"]))
+    losses: list[Row] = [
+        {"of": COPIES, "at": "the first copy", "loss": float(losses_RT[:, : half - 1].mean())},
+        {"of": COPIES, "at": "the second copy", "loss": float(losses_RT[:, half:].mean())},
+        {"of": settings.skill, "at": "keys that are new", "loss": float(answers_RS[~known_RS].mean())},
+        {"of": settings.skill, "at": "keys that came before", "loss": float(answers_RS[known_RS].mean())},
     ]
     text_RT = open_shard(Paths(study.study).of("encode", ""), "validation.npy")[:1]
-    period = settings.shown // 2
-    short_RT = repeated_rows(2 * period, text_tokens, 1)
+    short_RT = repeated_rows(2 * (settings.shown // 2), text_tokens, 1)
     tokenizer = bpe.load(Paths(study.study).tokenizer, read_json(Paths(study.study).tokenizer_report)["sha256"])
     maps: list[Row] = []
-    for of, row_RT in (("text", text_RT[:, : settings.shown]), ("repeated random tokens", short_RT[:, :-1])):
+    for of, row_RT in (("text", text_RT), (COPIES, short_RT), (settings.skill, documents_RT[:1])):
+        row_RT = row_RT[:, : settings.shown]
         pieces = [tokenizer.id_to_piece(int(token)) for token in row_RT[0]]
         for layer, weights_BHTT in enumerate(attention_weights(run.model, row_RT)):
             for head, weights_TT in enumerate(weights_BHTT[0].tolist()):
@@ -77,7 +87,42 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
                     for i, weights_T in enumerate(weights_TT)
                     for j, weight in enumerate(weights_T[: i + 1])
                 ]
-    return {"heads": heads, "copies": copies, "maps": maps}
+    return {"heads": heads, "losses": losses, "maps": maps}
+
+
+def _pair_skill(settings: Settings, study: Study) -> PairSkill:
+    names = study.mixture.skill_names
+    if settings.skill not in names:
+        raise UserError(
+            f"attention_maps: skill = {settings.skill!r}: not in mixture.skills; take of {', '.join(names)}"
+        )
+    one = skill(study.mixture.skills[names.index(settings.skill)])
+    if not isinstance(one, PairSkill):
+        raise UserError(f"attention_maps: skill = {settings.skill!r}: no skill of keys and answers; take recall")
+    return one
+
+
+def _roles(
+    model: Decoder,
+    settings: Settings,
+    twice_RT: NDArray[np.uint16],
+    documents_RT: NDArray[np.uint16],
+    pairs: PairSkill,
+    offset: int,
+) -> Iterator[Row]:
+    """A row a head and kind of input."""
+    x_RS, half = pairs.read(documents_RT).x_NS, twice_RT.shape[1] // 2
+    on_copies = attention_weights(model, twice_RT[:, :-1])
+    on_pairs = attention_weights(model, documents_RT[:, :-1] + np.uint16(offset))
+    found = (
+        (COPIES, [roles_on_copies(w, half) for w in on_copies], np.mean([1 / (t + 1) for t in range(half, 2 * half)])),
+        (settings.skill, [roles_on_pairs(w, x_RS) for w in on_pairs], even_on_pairs(x_RS)),
+    )
+    for of, layers, even in found:
+        for layer, roles in enumerate(layers):
+            for head in range(len(roles[ROLES[0]])):
+                named: Row = {"of": of, "size": settings.size, "tokens": settings.tokens, "layer": layer, "head": head}
+                yield {**named, **{role: float(by_head[head]) for role, by_head in roles.items()}, "even": float(even)}
 
 
 def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
@@ -103,8 +148,36 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
 
 
 def findings(tables: dict[str, pd.DataFrame]) -> str:
-    heads, copies = tables["heads"], tables["copies"].set_index("copy")["loss"]
-    first = heads.iloc[0]
+    heads, losses = tables["heads"], tables["losses"].set_index(["of", "at"])["loss"]
+    first, taught = heads.iloc[0], heads[heads["of"] != COPIES]
+    skill_name = taught["of"].iloc[0]
+    new, known = losses[skill_name, "keys that are new"], losses[skill_name, "keys that came before"]
+    return f"""![Maps of attention](maps.png)
+
+A model of {first["size"]} after {first["tokens"]} tokens.
+
+**Random tokens that come twice.** The mean weight that each head gives, from the second copy, to the place before, to
+the same token's first copy, and to what followed that; a head that reads evenly gives
+{heads[heads["of"] == COPIES]["even"].iloc[0]:.3f}.
+
+{_table(heads[heads["of"] == COPIES])}
+
+Loss on the first copy is {losses[COPIES, "the first copy"]:.2f} nats a token, on the second
+{losses[COPIES, "the second copy"]:.2f}: the context saves
+{losses[COPIES, "the first copy"] - losses[COPIES, "the second copy"]:.2f}.
+
+**Documents of {skill_name}**, keys and answers in turn. The same roles, from a key that came before: to the place
+before it, to its earlier copies together, and to the answers that followed them, which say what is to be answered; a
+head that reads evenly gives {taught["even"].iloc[0]:.3f} to either of the last two.
+
+{_table(taught)}
+
+The answer to a new key costs {new:.2f} nats, to one that came before {known:.2f}: the context saves {new - known:.2f}.
+"""
+
+
+def _table(heads: pd.DataFrame) -> str:
+    """A row a head, and the strongest of each role below."""
     lines = [
         f"| {row['layer']} | {row['head']} | " + " | ".join(f"{row[role]:.3f}" for role in ROLES) + " |"
         for _, row in heads.iterrows()
@@ -113,16 +186,5 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     most = "; ".join(
         f"{role}: layer {row['layer']}, head {row['head']} ({row[role]:.2f})" for role, row in best.items()
     )
-    return f"""![Maps of attention](maps.png)
-
-A model of {first["size"]} after {first["tokens"]} tokens, on random tokens that come twice. The mean weight that each
-head gives, from the second copy, to the place before, to the same token's first copy, and to what followed that; a head
-that reads evenly gives {first["chance"]:.3f}.
-
-| layer | head | previous token | duplicate | induction |
-|---|---|---|---|---|
-{chr(10).join(lines)}
-
-The strongest of each: {most}. Loss on the first copy is {copies["first"]:.2f} nats a token, on the second
-{copies["second"]:.2f}: the context saves {copies["first"] - copies["second"]:.2f}.
-"""
+    head = f"| layer | head | {' | '.join(ROLES)} |\n|---|---|{'---|' * len(ROLES)}\n"
+    return head + "\n".join(lines) + f"\n\nThe strongest of each: {most}."

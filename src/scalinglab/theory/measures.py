@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from scalinglab.config import Study
 from scalinglab.evaluation.answers import answer
-from scalinglab.evaluation.in_context import attention_weights, looking_back, repeated_rows
+from scalinglab.evaluation.in_context import ROLES, attention_weights, repeated_rows, roles_on_copies
 from scalinglab.evaluation.text import token_losses
 from scalinglab.model.decoder import Decoder
 from scalinglab.model.positions import LearnedPosition
@@ -96,19 +96,13 @@ def activations(trained: TrainedModel) -> dict[str, float]:
 
 
 def head_roles(trained: TrainedModel) -> dict[str, float]:
-    """What the most specialised head of each kind does, as mean attention weight, on random tokens that come twice.
-
-    From a place in the second half: to the place before it (previous token), to the same token in the first half
-    (duplicate), and to the one that followed it there (induction; Olsson et al. 2022). saturation: mean largest weight.
-    """
+    """What the most specialised head of each kind does, as mean attention weight, on random tokens that come twice
+    (in_context.roles_on_copies). saturation: mean largest weight."""
     half = trained.model.shape.seq_len // 2
     rows_RT = repeated_rows(2 * half, np.unique(trained.held_out).tolist(), rows=32)[:, :-1]
     layers = attention_weights(trained.model, rows_RT)
-    back = {"previous token": 1, "duplicate": half, "induction": half - 1}
-    roles = {
-        name: max(float(looking_back(weights_BHTT, by, half).max()) for weights_BHTT in layers)
-        for name, by in back.items()
-    }
+    found = [roles_on_copies(weights_BHTT, half) for weights_BHTT in layers]
+    roles = {role: max(float(of_layer[role].max()) for of_layer in found) for role in ROLES}
     return roles | {"saturation": float(np.mean([w[:, :, half:].amax(-1).mean().item() for w in layers]))}
 
 
