@@ -14,6 +14,7 @@ from scalinglab.measurements.activation_memory import (
     figures,
     findings,
     gradients,
+    kept_ratio,
     measure,
 )
 
@@ -59,3 +60,12 @@ def test_from_depths_to_the_text(smoke: Study) -> None:
     assert tables["accumulation"]["peak bytes"].is_monotonic_decreasing
     assert "| each layer | L | " in findings(tables)
     assert set(figures(tables)) == {"memory"}
+
+
+def test_what_a_layer_keeps_is_counted_in_its_inputs() -> None:
+    """100 bytes whatever the depth, and 60 a layer whose input has 20."""
+    layers = [1, 4, 9]
+    plain = pd.DataFrame({"layers": layers, "peak bytes": [100 + 60 * n for n in layers]})
+    table = plain.assign(policy="keep everything", **{"input bytes": 20})
+    other = table.assign(policy="each layer", **{"peak bytes": 7})
+    assert kept_ratio(pd.concat([other, table])) == 3

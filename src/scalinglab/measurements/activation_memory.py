@@ -88,6 +88,7 @@ def _policies(settings: Settings, study: Study, layers: int) -> list[Row]:
         {
             "policy": policy,
             "layers": layers,
+            "input bytes": tokens_BT[:, :-1].numel() * model.shape.d_model * next(model.parameters()).element_size(),
             "peak bytes": peak_bytes(step),
             "seconds": best[policy],
             "largest difference": _difference(step(), plain),
@@ -145,6 +146,14 @@ def _power(line: pd.DataFrame, column: str) -> float:
     return power(late["layers"], late[column])
 
 
+def kept_ratio(table: pd.DataFrame) -> float:
+    """What a layer keeps for its way back, in units of its input: from how memory grows where everything is kept."""
+    plain = table[table["policy"] == "keep everything"].sort_values("layers")
+    first, last = plain.iloc[0], plain.iloc[-1]
+    a_layer = (last["peak bytes"] - first["peak bytes"]) / (last["layers"] - first["layers"])
+    return float(a_layer / last["input bytes"])
+
+
 def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     """`memory`: peak memory and time against layers, and peak memory against the parts of a batch."""
     figure, axes = new_figure(3, width=3.5, height=3.1)
@@ -187,6 +196,8 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
         f"{table[table['policy'] == policy]['largest difference'].max():.1g} |"
         for policy in POLICIES
     )
+    ratio, depth = kept_ratio(table), int(table["layers"].max())
+    each, groups = (deepest.loc[policy, "peak bytes"] for policy in ("each layer", "groups of sqrt(L)"))
     split = "\n".join(
         f"| {row['parts']:.0f} | {row['peak bytes'] / 1e6:.0f} | {row['largest difference']:.1g} |"
         for _, row in parts.iterrows()
@@ -199,6 +210,10 @@ its upper half; the last three columns are at L = {table["layers"].max()}, the l
 | computed again | memory in theory | memory ~ L to the | MB | time | largest difference of a gradient |
 |---|---|---|---|---|---|
 {rows}
+
+A layer keeps {ratio:.0f} times its own input. Groups of g of L layers keep L/g inputs and, while one group is computed
+again, what its g layers keep: least at g = sqrt(L / {ratio:.0f}), which is {math.sqrt(depth / ratio):.1f} at
+L = {depth}. The rule of sqrt(L) takes a layer to keep no more than its input. Here groups of one hold {each / 1e6:.0f} MB, of sqrt(L) {groups / 1e6:.0f} MB.
 
 **Accumulation.** The batch in parts one after the other, {parts["layers"].iloc[0]} layers in float64.
 
