@@ -213,7 +213,8 @@ its upper half; the last three columns are at L = {table["layers"].max()}, the l
 
 A layer keeps {ratio:.0f} times its own input. Groups of g of L layers keep L/g inputs and, while one group is computed
 again, what its g layers keep: least at g = sqrt(L / {ratio:.0f}), which is {math.sqrt(depth / ratio):.1f} at
-L = {depth}. The rule of sqrt(L) takes a layer to keep no more than its input. Here groups of one hold {each / 1e6:.0f} MB, of sqrt(L) {groups / 1e6:.0f} MB.
+L = {depth}. The rule of sqrt(L) takes a layer to keep no more than its input. Here groups of one hold
+{each / 1e6:.0f} MB, of sqrt(L) {groups / 1e6:.0f} MB.
 
 **Accumulation.** The batch in parts one after the other, {parts["layers"].iloc[0]} layers in float64.
 
