@@ -94,6 +94,7 @@ def _add_tool_options(tool: argparse.ArgumentParser, name: str) -> None:
         tool.add_argument("preset", help="a name in presets/, or a path to a YAML file")
     if name == "sync":
         tool.add_argument("--watch", type=float, metavar="SECONDS", help="repeat until the parent process ends")
+        tool.add_argument("--theory", action="append", default=[], help="a question whose progress is to be told of")
     if name == "ui":
         tool.add_argument("--port", type=int, default=5000)
     if name == "plan":

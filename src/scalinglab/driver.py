@@ -22,12 +22,10 @@ from typing import Any
 
 from scalinglab import cache, files, leftovers, locks, pipeline, receipts
 from scalinglab.errors import UserError
-from scalinglab.paths import SYNC_DUE
+from scalinglab.paths import KNOWN, SYNC_DUE
 from scalinglab.pipeline import Family, Stage
 from scalinglab.receipts import Receipt
 
-# Beside Snakemake's own memory, so that the two are deleted together: stage -> digest of its dvc.lock entry.
-KNOWN = Path(".snakemake/scalinglab.json")
 LOOKS_ONLY = re.compile(
     r"-[npqrFfk]*n[npqrFfk]*|--dry-?run|--(detailed-)?summary|-D|-S|--(rule|file|d6)?dag.*|--rulegraph.*|--filegraph.*"
     r"|--lint.*|--unlock|--list.*|-l|--cleanup-.*|--touch|-t|--report.*|--delete-.*|--print-.*|--archive|--generate-.*"
@@ -159,6 +157,11 @@ def _note_origins(names: list[str], origin: str) -> None:
     path = Path(".scratch") / study / "origins.json"
     known = files.read_json(path) if path.exists() else {}
     files.write_json(path, {**known, **dict.fromkeys(names, origin)})
+
+
+def questions_asked(families: dict[str, Family], arguments: Sequence[str]) -> list[str]:
+    """The questions beside the study that Snakemake's arguments name, in the order of studies/dvc.yaml."""
+    return list(dict.fromkeys(stage.theory for stage in _asked_for(families, arguments) if stage.theory))
 
 
 def _asked_for(families: dict[str, Family], arguments: Sequence[str] | None) -> list[Stage]:

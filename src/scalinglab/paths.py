@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SYNC_DUE = Path(".scratch/sync-due")  # stands while MLflow may lack what results/ holds
+# Which run Snakemake knows the outputs of each valid stage of, stage -> digest of its dvc.lock entry: beside its own
+# memory, so that the two are deleted together.
+KNOWN = Path(".snakemake/scalinglab.json")
 
 
 @dataclass(frozen=True)

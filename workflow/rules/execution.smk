@@ -33,6 +33,8 @@ def start_watching():
         return
     write_text(SYNC_DUE, "")
     command = [sys.executable, "-m", "scalinglab", "sync", "--watch", "20"]
+    for question in driver.questions_asked(families, sys.argv[1:]):
+        command += ["--theory", question]
     watcher = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 

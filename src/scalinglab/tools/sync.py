@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: done.set())
     parent = os.getppid()
-    progress = Progress(params, started=time.time())
+    progress = Progress(pipeline.all_params(), arguments.theory, started=time.time())
     # Once more after the last job, and never longer than the Snakemake process that started it. If that is killed
     # before, the next one sees that a sync is due, whether or not it has a job to run.
     while os.getppid() == parent and not done.wait(arguments.watch):
