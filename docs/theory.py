@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from scalinglab import pipeline
+from scalinglab.theory.course import by_lecture
 from scalinglab.theory.protocol import RATIOS, RUN_COLUMNS
 
 ROOT = Path(__file__).parent.parent
@@ -65,11 +66,13 @@ def pages(root: Path = ROOT) -> dict[str, str]:
         elif (folder / "findings.md").exists():
             found[name] = measured_page(folder)
     rows = [
-        f"| {f'[{name}]({name}.md)' if name in found else name} | {one['question']} | "
-        f"{', '.join(one.get('variants', ['measured']))} |"
-        for name, one in questions.items()
+        f"| {lecture} | {f'[{name}]({name}.md)' if name in found else name} | {questions[name]['question']} | "
+        f"{', '.join(questions[name].get('variants', ['measured']))} |"
+        for lecture, names in by_lecture(questions).items()
+        for name in names
     ]
-    index = "\n".join([HEAD, "", INDEX, "| name | question | variants |", "|---|---|---|", *rows, ""])
+    head = ["## The course", "", "| lecture | name | question | variants |", "|---|---|---|---|"]
+    index = "\n".join([HEAD, "", INDEX, *head, *rows, ""])
     return {"docs/theory/README.md": index} | {f"docs/theory/{name}.md": text for name, text in found.items()}
 
 
@@ -80,21 +83,28 @@ def _questions(root: Path) -> dict[str, dict]:
 
 
 def gallery(root: Path = ROOT) -> str:
-    """A line for each page, with its verdicts in words."""
-    lines = []
-    for name, one in _questions(root).items():
-        folder = root / "results/theory" / name
-        if (folder / "verdicts.csv").exists():
-            verdicts = pd.read_csv(folder / "verdicts.csv")
-            protocol = json.loads((folder / "protocol.json").read_text(encoding="utf-8"))
-            said = "; ".join(
-                f"{verdict}: {', '.join(group['variant'])}"
-                for verdict, group in verdicts.groupby("verdict", sort=False)
-            )
-            lines.append(f"* [{one['question']}](docs/theory/{name}.md) Against {protocol['reference']}, {said}.")
-        elif (folder / "findings.md").exists():
-            lines.append(f"* [{one['question']}](docs/theory/{name}.md)")
+    """A line for each page, by lecture, with its verdicts in words."""
+    questions, lines = _questions(root), []
+    for lecture, names in by_lecture(questions).items():
+        said = {name: _said(root / "results/theory" / name) for name in names}
+        links = [
+            f"    * [{questions[name]['question']}](docs/theory/{name}.md){text}"
+            for name, text in said.items()
+            if text is not None
+        ]
+        lines += [f"* {lecture}", *links] if links else []
     return "\n".join(lines)
+
+
+def _said(folder: Path) -> str | None:
+    """The verdicts of a controlled study in words; nothing of a measurement; None where there are no results."""
+    if (folder / "verdicts.csv").exists():
+        verdicts = pd.read_csv(folder / "verdicts.csv")
+        protocol = json.loads((folder / "protocol.json").read_text(encoding="utf-8"))
+        groups = verdicts.groupby("verdict", sort=False)
+        words = "; ".join(f"{verdict}: {', '.join(group['variant'])}" for verdict, group in groups)
+        return f" Against {protocol['reference']}, {words}."
+    return "" if (folder / "findings.md").exists() else None
 
 
 def measured_page(folder: Path) -> str:

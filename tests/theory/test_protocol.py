@@ -7,6 +7,7 @@ import pytest
 
 from scalinglab import pipeline
 from scalinglab.errors import UserError
+from scalinglab.theory.course import OTHER, by_lecture
 from scalinglab.theory.protocol import protocol_of, study_of
 from tests.conftest import ROOT
 
@@ -62,3 +63,7 @@ def test_unknown_names_list_the_known_ones(params: dict[str, Any]) -> None:
         protocol_of(params, "poitions")
     with pytest.raises(UserError, match=r"variant 'rotary': no such variant; known: rope, learned, sinusoidal"):
         study_of(params, protocol_of(params, "positions"), "rotary")
+
+
+def test_every_question_has_its_place_in_the_course(params: dict[str, Any]) -> None:
+    assert OTHER not in by_lecture([*params["theory"], *params["measured"]])

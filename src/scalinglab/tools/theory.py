@@ -13,15 +13,18 @@ from typing import Any
 
 from scalinglab import config, pipeline
 from scalinglab.errors import UserError
+from scalinglab.theory.course import by_lecture
 from scalinglab.theory.measurement import measurement_of
 
 
 def run(arguments: argparse.Namespace) -> None:
     params = pipeline.all_params()
     if arguments.name is None:
-        for section in pipeline.THEORY_SECTIONS:
-            for name, asked in params.get(section, {}).items():
-                print(f"{name:22} {asked['question']}")
+        asked = {name: one for section in pipeline.THEORY_SECTIONS for name, one in params.get(section, {}).items()}
+        for lecture, names in by_lecture(asked).items():
+            print(lecture)
+            for name in names:
+                print(f"  {name:22} {asked[name]['question']}")
         return
     if not arguments.quick:
         raise UserError(
