@@ -17,13 +17,13 @@ from scalinglab.evaluation.in_context import attention_weights, looking_back, re
 from scalinglab.evaluation.text import token_losses
 from scalinglab.figures.style import new_figure
 from scalinglab.files import read_json
+from scalinglab.measurements import Row
 from scalinglab.paths import Paths
 from scalinglab.shards import open_shard
 from scalinglab.stages.pretraining import read_rate_law
 from scalinglab.stages.short_runs import ShortRun
 from scalinglab.training.schedule import run_rate, steps_of
 
-Row = dict[str, float | int | str]
 ROLES = ("previous token", "duplicate", "induction")
 ROWS = 64  # of repeated random tokens
 

@@ -22,6 +22,7 @@ from scalinglab.evaluation.decoding import Strategy, generate
 from scalinglab.evaluation.text import token_losses
 from scalinglab.figures.style import new_figure, ordered_style
 from scalinglab.files import read_json
+from scalinglab.measurements import Row
 from scalinglab.measurements.powers import power
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.shape import shape_of
@@ -31,7 +32,6 @@ from scalinglab.stages.pretraining import read_rate_law
 from scalinglab.stages.short_runs import ShortRun
 from scalinglab.training.schedule import run_rate, steps_of
 
-Row = dict[str, float | int | str]
 TEXT = "the text itself"
 GRAM = 4  # tokens in a row that count as a repetition
 
