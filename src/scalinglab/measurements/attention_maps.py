@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from pydantic.dataclasses import dataclass
 
 from scalinglab import config
-from scalinglab.config import PositiveInt, Study, tokens_of
+from scalinglab.config import PositiveInt, Study
 from scalinglab.corpus import bpe
 from scalinglab.evaluation.in_context import attention_weights, looking_back, repeated_rows
 from scalinglab.evaluation.text import token_losses
@@ -20,9 +20,7 @@ from scalinglab.files import read_json
 from scalinglab.measurements import Row
 from scalinglab.paths import Paths
 from scalinglab.shards import open_shard
-from scalinglab.stages.pretraining import read_rate_law
-from scalinglab.stages.short_runs import ShortRun
-from scalinglab.training.schedule import run_rate, steps_of
+from scalinglab.stages.trained import trained
 
 ROLES = ("previous token", "duplicate", "induction")
 ROWS = 64  # of repeated random tokens
@@ -37,14 +35,12 @@ class Settings:
 
 def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     """Tables `heads` (roles), `copies` (loss on the first and the second copy) and `maps` (weights of one row each)."""
-    steps = steps_of(tokens_of(settings.tokens), study.training.batch_tokens)
-    run = ShortRun(study, settings.size, job)
-    run.train(steps, run_rate(read_rate_law(study).peak(settings.size), steps, study.training))
+    model = trained(study, settings.size, settings.tokens, job).model
     manifest = read_json(Paths(study.study).manifest)
     text_tokens = range(manifest["skill_offset"] + study.tokenizer.skill_symbols, manifest["vocab_size"])
     half = study.mixture.seq_len // 2
     twice_RT = repeated_rows(2 * half, text_tokens, ROWS)
-    layers = attention_weights(run.model, twice_RT[:, :-1])
+    layers = attention_weights(model, twice_RT[:, :-1])
     back = dict(zip(ROLES, (1, half, half - 1), strict=True))
     heads: list[Row] = [
         {
@@ -58,7 +54,7 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
         for layer, weights_BHTT in enumerate(layers)
         for head in range(weights_BHTT.shape[1])
     ]
-    losses_RT = token_losses(run.model, twice_RT, ROWS)
+    losses_RT = token_losses(model, twice_RT, ROWS)
     copies: list[Row] = [
         {"copy": "first", "loss": float(losses_RT[:, : half - 1].mean())},
         {"copy": "second", "loss": float(losses_RT[:, half:].mean())},
@@ -70,7 +66,7 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     maps: list[Row] = []
     for of, row_RT in (("text", text_RT[:, : settings.shown]), ("repeated random tokens", short_RT[:, :-1])):
         pieces = [tokenizer.id_to_piece(int(token)) for token in row_RT[0]]
-        for layer, weights_BHTT in enumerate(attention_weights(run.model, row_RT)):
+        for layer, weights_BHTT in enumerate(attention_weights(model, row_RT)):
             for head, weights_TT in enumerate(weights_BHTT[0].tolist()):
                 maps += [
                     {"of": of, "layer": layer, "head": head, "query": i, "key": j, "token": pieces[i], "weight": weight}
