@@ -163,3 +163,25 @@ def test_settings_of_a_measurement_are_checked(params: dict[str, Any]) -> None:
         measure.run(params, "attention_maps")
     with pytest.raises(UserError, match=r"no measurement 'attention_map'; known: attention_maps"):
         measure.run(params, "attention_map")
+
+
+def test_neighbours_are_chosen_and_judged_on_different_documents(params: dict[str, Any]) -> None:
+    """From the YAML file to the text; a store whose size is asked for twice is refused."""
+    params["measured"] = yaml.safe_load((ROOT / "studies/retrieval.yaml").read_text())["measured"]
+    settings = params["measured"]["retrieval"]["settings"]
+    settings |= {"size": "d8", "tokens": "4k", "pairs": [64, 512], "neighbours": [1, 4], "weights": [0, 0.2]}
+    settings["temperatures"], settings["document_rows"] = [0.1], 2
+    measure.run(params, "retrieval")
+    folder = theory_folder("retrieval")
+    sizes, contexts = pd.read_csv(folder / "sizes.csv"), pd.read_csv(folder / "contexts.csv")
+    assert sizes["pairs"].tolist() == [64, 512] * 3
+    assert (sizes["nats"] - sizes["model alone"]).to_numpy() == pytest.approx(sizes["difference"].to_numpy(), abs=1e-4)
+    assert (sizes["low"] <= sizes["difference"]).all()
+    assert contexts.groupby("store")["share"].sum().to_numpy() == pytest.approx(1)
+    assert "| unseen text | stored | " in (folder / "findings.md").read_text()
+    settings["pairs"] = [64, 64]
+    with pytest.raises(UserError, match="list growing numbers"):
+        measure.run(params, "retrieval")
+    settings["pairs"] = [64, 10**9]
+    with pytest.raises(UserError, match=r"pairs: 1,000,000,000: there are .* of unseen text; ask for fewer"):
+        measure.run(params, "retrieval")
