@@ -228,9 +228,10 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     styles = ordered_style(list(runs["method"].unique()))
     for method, line in runs.groupby("method", sort=False):
         axes[0].plot(line["parameters"], line["loss"], ".", color=styles[method]["color"], alpha=0.4)
-        axes[0].plot(line["parameters"].iloc[0], line["loss"].mean(), markersize=6, label=method, **styles[method])
+        mean = {"linestyle": "", "markersize": 6, "label": method, **styles[method]}
+        axes[0].plot(line["parameters"].iloc[0], line["loss"].mean(), **mean)
         axes[1].plot(line["learnt"], line["forgot"], ".", color=styles[method]["color"], alpha=0.4)
-        axes[1].plot(line["learnt"].mean(), line["forgot"].mean(), markersize=6, label=method, **styles[method])
+        axes[1].plot(line["learnt"].mean(), line["forgot"].mean(), **mean)
     axes[0].axhline(runs["loss before"].mean(), color="#b2182b", linestyle="--", linewidth=1.0, label="before")
     axes[0].set_xscale("log")
     axes[0].set_xlabel("parameters that learn")
@@ -238,7 +239,7 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     axes[0].legend(fontsize=7)
     axes[1].axhline(0, color="black", linewidth=0.8)
     axes[1].set_xlabel(f"change of the loss on {domain}, nats a token")
-    axes[1].set_ylabel("change of the loss on the rest")
+    axes[1].set_ylabel("change of the loss on the rest, nats a token")
     return {"adaptation": figure}
 
 
@@ -263,6 +264,7 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     means = runs.groupby("method", sort=False)[["learnt", "forgot"]].mean()
     low_rank = means[means.index.str.startswith("rank-")]
     reached = low_rank["learnt"] / means.loc[FULL, "learnt"]
+    price = -means["forgot"] / means["learnt"]
     return f"""![Adaptation](adaptation.png)
 
 Models of {corpus["size"]} are pretrained on {corpus["tokens"]} tokens of text alone, without skills, from
@@ -280,4 +282,6 @@ differences from `full` over {runs["seed"].nunique()} seeds, with 95 % intervals
 {chr(10).join(lines)}
 
 Of what full fine-tuning gains, low rank gains {", ".join(f"{share:.0%} ({name})" for name, share in reached.items())}.
+For each nat learnt of {corpus["domain"]}, so many are lost on the rest:
+{", ".join(f"{nats:.2f} ({name})" for name, nats in price.items())}.
 """

@@ -65,7 +65,7 @@ class Settings:
 
 
 def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
-    """Tables `runs`, a row each; `verdicts`, of each student against that of hard targets; `teacher`, a row."""
+    """Tables `runs`, a row each; `verdicts`, of each student against both of hard targets; `teacher`, a row."""
     if taken := {HARD, LONGER, TEACHER} & settings.students.keys():
         raise UserError(f"studies/distillation.yaml: students: {', '.join(sorted(taken))}: is another run's; rename it")
     law = read_rate_law(study)
@@ -98,7 +98,11 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     }
     return {
         "runs": runs,
-        "verdicts": [asdict(found) for found in compare(losses, HARD, settings.margin)],
+        "verdicts": [
+            {"against": reference, **asdict(found)}
+            for reference in (HARD, LONGER)
+            for found in compare(losses, reference, settings.margin)
+        ],
         "teacher": [{**about, **teacher}],
     }
 
@@ -187,7 +191,7 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
         axes[1].plot(line["FLOPs"].iloc[0], line["loss"].mean(), linestyle="", markersize=6, label=name, **styles[name])
     axes[0].set_xticks(range(len(styles)), list(styles), rotation=30, fontsize=8)
     axes[0].set_xlabel(f"student of {teacher['student']}")
-    axes[1].set_xscale("log")
+    axes[1].set_xlim(left=0)
     axes[1].set_xlabel("FLOPs, the teacher's forward passes included")
     for axis in axes:
         axis.axhline(
@@ -200,7 +204,7 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
 
 def findings(tables: dict[str, pd.DataFrame]) -> str:
     runs, teacher = tables["runs"][tables["runs"]["role"] == "run"], tables["teacher"].iloc[0]
-    verdicts = tables["verdicts"].set_index("variant")
+    verdicts = tables["verdicts"].set_index(["against", "variant"])
     hard = runs[runs["student"] == HARD]["loss"].mean()
     lines = []
     for name, group in runs.groupby("student", sort=False):
@@ -209,10 +213,11 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
         taught = f"{first['alpha']:g} at {first['temperature']:g}" if first["alpha"] else "none"
         cells = [str(name), taught, f"{first['tokens']:,}", f"{first['FLOPs']:.2e}"]
         cells += [f"{first['factor']:g}{' (edge)' if edge else ''}", f"{group['loss'].mean():.3f}"]
-        if name == HARD:
-            cells.append("")
-        else:
-            one = verdicts.loc[name]
+        for reference in (HARD, LONGER):
+            if name == reference:
+                cells.append("")
+                continue
+            one = verdicts.loc[(reference, name)]
             cells.append(f"{one['difference']:+.3f} ({one['low']:+.3f} to {one['high']:+.3f}), {one['verdict']}")
         lines.append(f"| {' | '.join(cells)} |")
     taught = runs[runs["alpha"] > 0].groupby("student", sort=False)["loss"].mean()
@@ -226,11 +231,11 @@ The teacher, {teacher["size"]} ({teacher["parameters"]:,} parameters), is traine
 Students are of {teacher["student"]} ({teacher["student parameters"]:,} parameters) and see {teacher["student tokens"]}
 tokens of the same mixture, which the teacher has read. `{HARD}` learns from the targets alone; `{LONGER}` does so on
 more tokens, with as many FLOPs as a student's training and the teacher's forward passes take together. Paired
-differences from `{HARD}` over {runs["seed"].nunique()} seeds, with 95 % intervals; less is better. Margin:
+differences over {runs["seed"].nunique()} seeds, with 95 % intervals; less is better. Margin:
 {teacher["margin"]:g} nats. Rates are times the study's for this size.
 
-| student | teacher's weight, at temperature | tokens | FLOPs | rate | nats | difference |
-|---|---|---|---|---|---|---|
+| student | teacher's weight, at temperature | tokens | FLOPs | rate | nats | from `{HARD}` | from `{LONGER}` |
+|---|---|---|---|---|---|---|---|
 {chr(10).join(lines)}
 
 The best of those taught is {taught.idxmin()}: it closes {closed:.0%} of the distance between `{HARD}` and the teacher.
