@@ -20,7 +20,7 @@ def test_choosing_and_judging_look_at_different_documents() -> None:
 
 
 def test_the_interval_is_that_of_documents() -> None:
-    """Of two judges, each drawn twice a quarter of the time: the quantiles are theirs, however many tokens they have."""
+    """Of two judges each is drawn twice a quarter of the time: so the quantiles are the judges themselves."""
     found = held([True, True, False, False]).judged(np.repeat([1.0, 2.5, 9.0, 9.0], 3))
     assert (found["difference"], found["low"], found["high"]) == pytest.approx((-0.25, -1, 0.5))
 
