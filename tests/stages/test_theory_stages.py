@@ -1,6 +1,7 @@
 """A controlled study from its variants to the verdict, on real text and tiny models."""
 
 import shutil
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -9,6 +10,7 @@ import torch
 import yaml
 
 from scalinglab.config import Study
+from scalinglab.corpus.documents import read_documents, write_documents
 from scalinglab.errors import UserError
 from scalinglab.files import write_json
 from scalinglab.measurements.decoding import repeated_share
@@ -169,3 +171,92 @@ def test_settings_of_a_measurement_are_checked(params: dict[str, Any]) -> None:
         measure.run(params, "attention_maps")
     with pytest.raises(UserError, match=r"no measurement 'attention_map'; known: attention_maps"):
         measure.run(params, "attention_map")
+
+
+def test_neighbours_are_chosen_and_judged_on_different_documents(params: dict[str, Any]) -> None:
+    """From the YAML file to the text; a store whose size is asked for twice is refused."""
+    params["measured"] = yaml.safe_load((ROOT / "studies/retrieval.yaml").read_text())["measured"]
+    settings = params["measured"]["retrieval"]["settings"]
+    settings |= {"size": "d8", "tokens": "4k", "pairs": [64, 512], "neighbours": [1, 4], "weights": [0, 0.2]}
+    settings["temperatures"], settings["document_rows"] = [0.1], 2
+    measure.run(params, "retrieval")
+    folder = theory_folder("retrieval")
+    sizes, contexts = pd.read_csv(folder / "sizes.csv"), pd.read_csv(folder / "contexts.csv")
+    assert sizes["pairs"].tolist() == [64, 512] * 3
+    assert (sizes["nats"] - sizes["model alone"]).to_numpy() == pytest.approx(sizes["difference"].to_numpy(), abs=1e-4)
+    assert (sizes["low"] <= sizes["difference"]).all()
+    assert contexts.groupby("store")["share"].sum().to_numpy() == pytest.approx(1)
+    assert "| unseen text | stored | " in (folder / "findings.md").read_text()
+    settings["pairs"] = [64, 64]
+    with pytest.raises(UserError, match="list growing numbers"):
+        measure.run(params, "retrieval")
+    settings["pairs"] = [64, 10**9]
+    with pytest.raises(UserError, match=r"pairs: 1,000,000,000: there are .* of unseen text; ask for fewer"):
+        measure.run(params, "retrieval")
+
+
+@pytest.fixture
+def domains(params: dict[str, Any]) -> dict[str, Any]:
+    """Every third document belongs to another library; both have held-out ones."""
+    path = Paths("smoke").documents
+    moved = [
+        replace(one, path=f"{'rest' if i % 3 else 'own'}/{one.path}", split="train" if i % 4 else "validation")
+        for i, one in enumerate(read_documents(path))
+    ]
+    write_documents(path, moved)
+    params["measured"] = yaml.safe_load((ROOT / "studies/adaptation.yaml").read_text())["measured"]
+    settings = params["measured"]["adaptation"]["settings"]
+    settings |= {"size": "d8", "tokens": "8k", "adaptation_tokens": "2k", "domain": "own", "ranks": [2]}
+    settings |= {"rates": [0.1, 1], "seeds": [1, 2, 3]}
+    return params
+
+
+def test_methods_adapt_the_same_pretrained_models(domains: dict[str, Any]) -> None:
+    """From the YAML file to the text; what no method may change is equal between them."""
+    measure.run(domains, "adaptation")
+    folder = theory_folder("adaptation")
+    runs, verdicts = pd.read_csv(folder / "runs.csv"), pd.read_csv(folder / "verdicts.csv")
+    assert runs["method"].unique().tolist() == ["full", "head", "rank-2"]
+    assert runs["role"].tolist() == (["sweep"] * 2 + ["run"] * 3) * 3
+    before = runs.groupby("seed")[["loss before", "rest before"]].nunique()
+    assert (before == 1).all().all()
+    assert runs["loss before"].nunique() == 4, "each seed has its own"
+    compared = runs[runs["role"] == "run"]
+    assert (compared["loss"] < compared["loss before"]).all()
+    learning = runs.groupby("method")["parameters"].first()
+    assert learning["full"] == runs["of"].iloc[0] > learning["head"] > learning["rank-2"]
+    losses = {name: list(group["loss"]) for name, group in compared.groupby("method")}
+    row = verdicts[(verdicts["of"] == "loss") & (verdicts["variant"] == "rank-2")].iloc[0]
+    expected = sum(a - b for a, b in zip(losses["rank-2"], losses["full"], strict=True)) / 3
+    assert row["difference"] == pytest.approx(expected, abs=1e-4)
+    assert f"| {row['difference']:+.3f} (" in (folder / "findings.md").read_text()
+
+
+def test_a_domain_that_is_not_there_is_named(domains: dict[str, Any]) -> None:
+    domains["measured"]["adaptation"]["settings"]["domain"] = "numpy"
+    with pytest.raises(UserError, match=r"domain = 'numpy'.*folders with held-out documents: own, rest"):
+        measure.run(domains, "adaptation")
+
+
+def test_students_share_all_but_what_teaches_them(params: dict[str, Any]) -> None:
+    params["measured"] = yaml.safe_load((ROOT / "studies/distillation.yaml").read_text())["measured"]
+    settings = params["measured"]["distillation"]["settings"]
+    settings |= {"teacher": "d16", "teacher_tokens": "8k", "student": "d8", "tokens": "2k", "rates": [1]}
+    settings |= {"seeds": [1, 2, 3], "students": {"t2": {"alpha": 0.5, "temperature": 2}}}
+    tables = []
+    for _ in range(2):
+        measure.run(params, "distillation")
+        tables.append((theory_folder("distillation") / "runs.csv").read_bytes())
+        shutil.rmtree(SCRATCH)
+    assert tables[0] == tables[1]
+    runs = pd.read_csv(theory_folder("distillation") / "runs.csv").set_index(["student", "seed"])
+    teacher = pd.read_csv(theory_folder("distillation") / "teacher.csv").iloc[0]
+    assert runs.loc[("hard", 1), "tokens"] == runs.loc[("t2", 1), "tokens"]
+    assert runs.loc[("hard-longer", 1), "FLOPs"] == pytest.approx(runs.loc[("t2", 1), "FLOPs"], rel=1e-3)
+    extra = runs.loc[("t2", 1), "FLOPs"] - runs.loc[("hard", 1), "FLOPs"]
+    assert extra == pytest.approx(teacher["FLOPs"] / 8000 / 3 * 2000, rel=1e-3), "a forward pass is a third of a step"
+    assert runs["loss"].nunique() == 9
+    assert "| t2 | 0.5 at 2 | 2,000 |" in (theory_folder("distillation") / "findings.md").read_text()
+    settings["students"]["hard"] = {"alpha": 1, "temperature": 1}
+    with pytest.raises(UserError, match="students: hard: is another run's"):
+        measure.run(params, "distillation")

@@ -4,3 +4,5 @@ Each has a dataclass `Settings`; `measure(settings, study, job)`, which gives ta
 and `findings(tables)`, a text in Markdown whose every number is computed. stages/measure.py writes what they give. What
 is trained is checkpointed under the name of the job.
 """
+
+Row = dict[str, float | int | str]

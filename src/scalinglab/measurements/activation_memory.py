@@ -24,12 +24,12 @@ from scalinglab import config
 from scalinglab.allocations import peak_bytes
 from scalinglab.config import PositiveInt, Study
 from scalinglab.figures.style import new_figure, ordered_style
+from scalinglab.measurements import Row
 from scalinglab.measurements.powers import power
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.linear_loss import linear_cross_entropy
 from scalinglab.model.shape import shape_of
 
-Row = dict[str, float | int | str]
 VOCABULARY = 256  # small: here the layers are to be measured, not the head
 # Layers that are computed again together, of L; 0 keeps everything.
 POLICIES: dict[str, Callable[[int], int]] = {

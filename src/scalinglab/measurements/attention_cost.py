@@ -22,10 +22,10 @@ from torch.nn.functional import elu, scaled_dot_product_attention
 from scalinglab import config
 from scalinglab.config import PositiveInt, Study
 from scalinglab.figures.style import new_figure, ordered_style
+from scalinglab.measurements import Row
 from scalinglab.measurements.powers import power
 from scalinglab.model import attention_kernels
 
-Row = dict[str, float | int | str]
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 HEADS = 2
 

@@ -4,7 +4,7 @@ Roles are mean attention weights, on random tokens that come twice, so that freq
 documents of a skill, where a model of this size has learnt to look: evaluation/in_context.py says from where to where.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from scalinglab import config
-from scalinglab.config import PositiveInt, Study, tokens_of
+from scalinglab.config import PositiveInt, Study
 from scalinglab.corpus import bpe
 from scalinglab.errors import UserError
 from scalinglab.evaluation.in_context import (
@@ -27,16 +27,13 @@ from scalinglab.evaluation.in_context import (
 from scalinglab.evaluation.text import token_losses
 from scalinglab.figures.style import new_figure
 from scalinglab.files import read_json
-from scalinglab.model.decoder import Decoder
+from scalinglab.measurements import Row
 from scalinglab.paths import Paths
 from scalinglab.shards import open_shard
 from scalinglab.skills import skill
 from scalinglab.skills.pairs import PairSkill
-from scalinglab.stages.pretraining import read_rate_law
-from scalinglab.stages.short_runs import ShortRun
-from scalinglab.training.schedule import run_rate, steps_of
+from scalinglab.stages.trained import trained
 
-Row = dict[str, float | int | str]
 ROWS = 64  # of repeated random tokens, and documents of the skill
 COPIES = "repeated random tokens"
 
@@ -55,18 +52,15 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     Raises UserError where the skill is none of pairs, or is not in the mixture.
     """
     pairs = _pair_skill(settings, study)
-    steps = steps_of(tokens_of(settings.tokens), study.training.batch_tokens)
-    run = ShortRun(study, settings.size, job)
-    run.train(steps, run_rate(read_rate_law(study).peak(settings.size), steps, study.training))
+    model = trained(study, settings.size, settings.tokens, job).model
     manifest, seq_len = read_json(Paths(study.study).manifest), study.mixture.seq_len
-    text_tokens = range(manifest["skill_offset"] + study.tokenizer.skill_symbols, manifest["vocab_size"])
+    offset = manifest["skill_offset"]
+    text_tokens = range(offset + study.tokenizer.skill_symbols, manifest["vocab_size"])
     twice_RT = repeated_rows(seq_len, text_tokens, ROWS)
-    documents_RT = pairs.documents("heldout", study.seed, 0, ROWS, seq_len + 1)
-    heads = list(_roles(run.model, settings, twice_RT, documents_RT, pairs, manifest["skill_offset"]))
-    documents_RT = documents_RT + np.uint16(manifest["skill_offset"])
-    losses_RT, half = token_losses(run.model, twice_RT, ROWS), seq_len // 2
-    answers_RS = token_losses(run.model, documents_RT, ROWS)[:, 1::2]
-    known_RS = pairs.seen(documents_RT - np.uint16(manifest["skill_offset"]))
+    symbols_RT = pairs.documents("heldout", study.seed, 0, ROWS, seq_len + 1)
+    documents_RT = symbols_RT + np.uint16(offset)
+    losses_RT, half = token_losses(model, twice_RT, ROWS), seq_len // 2
+    answers_RS, known_RS = token_losses(model, documents_RT, ROWS)[:, 1::2], pairs.seen(symbols_RT)
     losses: list[Row] = [
         {"of": COPIES, "at": "the first copy", "loss": float(losses_RT[:, : half - 1].mean())},
         {"of": COPIES, "at": "the second copy", "loss": float(losses_RT[:, half:].mean())},
@@ -80,13 +74,27 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     for of, row_RT in (("text", text_RT), (COPIES, short_RT), (settings.skill, documents_RT[:1])):
         row_RT = row_RT[:, : settings.shown]
         pieces = [tokenizer.id_to_piece(int(token)) for token in row_RT[0]]
-        for layer, weights_BHTT in enumerate(attention_weights(run.model, row_RT)):
+        for layer, weights_BHTT in enumerate(attention_weights(model, row_RT)):
             for head, weights_TT in enumerate(weights_BHTT[0].tolist()):
                 maps += [
                     {"of": of, "layer": layer, "head": head, "query": i, "key": j, "token": pieces[i], "weight": weight}
                     for i, weights_T in enumerate(weights_TT)
                     for j, weight in enumerate(weights_T[: i + 1])
                 ]
+    x_RS = pairs.read(symbols_RT).x_NS
+    found = (
+        (
+            COPIES,
+            [roles_on_copies(weights_BHTT, half) for weights_BHTT in attention_weights(model, twice_RT[:, :-1])],
+            float(np.mean([1 / (place + 1) for place in range(half, 2 * half)])),
+        ),
+        (
+            settings.skill,
+            [roles_on_pairs(weights_BHTT, x_RS) for weights_BHTT in attention_weights(model, documents_RT[:, :-1])],
+            even_on_pairs(x_RS),
+        ),
+    )
+    heads = [row for of, layers, even in found for row in _heads(settings, of, layers, even)]
     return {"heads": heads, "losses": losses, "maps": maps}
 
 
@@ -102,27 +110,14 @@ def _pair_skill(settings: Settings, study: Study) -> PairSkill:
     return one
 
 
-def _roles(
-    model: Decoder,
-    settings: Settings,
-    twice_RT: NDArray[np.uint16],
-    documents_RT: NDArray[np.uint16],
-    pairs: PairSkill,
-    offset: int,
+def _heads(
+    settings: Settings, of: str, layers: Sequence[Mapping[str, NDArray[np.float64]]], even: float
 ) -> Iterator[Row]:
-    """A row a head and kind of input."""
-    x_RS, half = pairs.read(documents_RT).x_NS, twice_RT.shape[1] // 2
-    on_copies = attention_weights(model, twice_RT[:, :-1])
-    on_pairs = attention_weights(model, documents_RT[:, :-1] + np.uint16(offset))
-    found = (
-        (COPIES, [roles_on_copies(w, half) for w in on_copies], np.mean([1 / (t + 1) for t in range(half, 2 * half)])),
-        (settings.skill, [roles_on_pairs(w, x_RS) for w in on_pairs], even_on_pairs(x_RS)),
-    )
-    for of, layers, even in found:
-        for layer, roles in enumerate(layers):
-            for head in range(len(roles[ROLES[0]])):
-                named: Row = {"of": of, "size": settings.size, "tokens": settings.tokens, "layer": layer, "head": head}
-                yield {**named, **{role: float(by_head[head]) for role, by_head in roles.items()}, "even": float(even)}
+    """A row a head: the weights that it gives, and that of a head which reads evenly."""
+    for layer, roles in enumerate(layers):
+        for head in range(len(roles[ROLES[0]])):
+            named: Row = {"of": of, "size": settings.size, "tokens": settings.tokens, "layer": layer, "head": head}
+            yield {**named, **{role: float(by_head[head]) for role, by_head in roles.items()}, "even": even}
 
 
 def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:

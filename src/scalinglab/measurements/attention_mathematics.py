@@ -19,12 +19,12 @@ from torch import Tensor
 from scalinglab import config
 from scalinglab.config import PositiveInt, Study
 from scalinglab.figures.style import new_figure
+from scalinglab.measurements import Row
 from scalinglab.measurements.powers import power
 from scalinglab.model.attention import ATTENTIONS
 from scalinglab.model.positions import NoPosition
 from scalinglab.model.shape import Shape
 
-Row = dict[str, float | int | str]
 AT_ONCE = 64  # queries; bounds the memory
 STYLE: dict[str, Any] = {"scaled": {"color": "#2166ac", "marker": "o"}, "unscaled": {"color": "#b2182b", "marker": "s"}}
 ATTENTION_OF = {"scaled": "causal", "unscaled": "unscaled"}

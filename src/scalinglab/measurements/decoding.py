@@ -17,21 +17,19 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from scalinglab import config
-from scalinglab.config import PositiveInt, Study, tokens_of
+from scalinglab.config import PositiveInt, Study
 from scalinglab.evaluation.decoding import Strategy, generate
 from scalinglab.evaluation.text import token_losses
 from scalinglab.figures.style import new_figure, ordered_style
 from scalinglab.files import read_json
+from scalinglab.measurements import Row
 from scalinglab.measurements.powers import power
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.shape import shape_of
 from scalinglab.paths import Paths
 from scalinglab.shards import open_shard
-from scalinglab.stages.pretraining import read_rate_law
-from scalinglab.stages.short_runs import ShortRun
-from scalinglab.training.schedule import run_rate, steps_of
+from scalinglab.stages.trained import trained
 
-Row = dict[str, float | int | str]
 TEXT = "the text itself"
 GRAM = 4  # tokens in a row that count as a repetition
 
@@ -49,18 +47,16 @@ class Settings:
 
 def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     """Tables `strategies`, a row each and one of the text itself, and `speed`, a row a length."""
-    steps = steps_of(tokens_of(settings.tokens), study.training.batch_tokens)
-    run = ShortRun(study, settings.size, job)
-    run.train(steps, run_rate(read_rate_law(study).peak(settings.size), steps, study.training))
+    model = trained(study, settings.size, settings.tokens, job).model
     rows_RT = open_shard(Paths(study.study).of("encode", ""), "validation.npy")[: settings.prompts].astype(np.int64)
-    device = next(run.model.parameters()).device
+    device = next(model.parameters()).device
     text_BT = torch.from_numpy(rows_RT[:, : study.mixture.seq_len]).to(device)
     prompts_BT = text_BT[:, : settings.prompt_tokens]
     new = study.mixture.seq_len - settings.prompt_tokens
-    strategies = [_scored(run.model, prompts_BT, TEXT, text_BT[:, settings.prompt_tokens :], settings)]
+    strategies = [_scored(model, prompts_BT, TEXT, text_BT[:, settings.prompt_tokens :], settings)]
     for name, strategy in settings.strategies.items():
-        written_BT = generate(run.model, prompts_BT, new, strategy, seed=study.seed)
-        strategies.append(_scored(run.model, prompts_BT, name, written_BT, settings))
+        written_BT = generate(model, prompts_BT, new, strategy, seed=study.seed)
+        strategies.append(_scored(model, prompts_BT, name, written_BT, settings))
     return {"strategies": strategies, "speed": [_speed(settings, study, length) for length in settings.lengths]}
 
 

@@ -17,13 +17,13 @@ from pydantic.dataclasses import dataclass
 from scalinglab import config
 from scalinglab.config import PositiveFloat, PositiveInt, Study
 from scalinglab.figures.style import new_figure, ordered_style
+from scalinglab.measurements import Row
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.shape import Shape, shape_of
 from scalinglab.parallel import processes
 from scalinglab.parallel.bubbles import pipeline_step
 from scalinglab.parallel.schemes import SCHEDULES, Scheme, build, held_bytes
 
-Row = dict[str, float | int | str]
 VOCABULARY = 64
 NUMBER = 8  # bytes of a float64: so that only mistakes can show, not rounding
 ALONE = "one process"

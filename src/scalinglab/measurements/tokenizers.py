@@ -27,6 +27,7 @@ from scalinglab.corpus.merges import learn_merges
 from scalinglab.corpus.packing import text_rows
 from scalinglab.evaluation.text import bits_per_byte, token_losses
 from scalinglab.figures.style import new_figure, ordered_style
+from scalinglab.measurements import Row
 from scalinglab.model.counts import count
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.shape import shape_of
@@ -38,7 +39,6 @@ from scalinglab.training.loop import Stretch, train
 from scalinglab.training.optimiser import AdamW
 from scalinglab.training.schedule import run_rate, steps_of
 
-Row = dict[str, float | int | str]
 REFERENCE = ("bpe", 1024)  # whose tokens decide how many FLOPs all get
 
 

@@ -12,14 +12,13 @@ from scalinglab.corpus.documents import read_documents
 from scalinglab.errors import UserError
 from scalinglab.files import read_json, write_csv
 from scalinglab.paths import Paths, theory_runs
-from scalinglab.stages.checkpoints import Checkpoint
+from scalinglab.stages.paired import PairedRuns
 from scalinglab.stages.pretraining import read_rate_law
 from scalinglab.stages.short_runs import ShortRun, job_identity
 from scalinglab.theory.measures import MEASURES, TrainedModel
 from scalinglab.theory.protocol import RUN_COLUMNS, Protocol, protocol_of, study_of
 from scalinglab.training.schedule import run_rate, steps_of
 
-SWEEP_SEED = 0  # of the runs that choose the rate: none of those that are compared
 HELD_OUT_TOKENS = 65_536
 
 
@@ -37,24 +36,13 @@ def run(params: Mapping[str, Any], theory: str, variant: str) -> None:
 def run_variant(study: Study, protocol: Protocol, name: str) -> list[dict[str, Any]]:
     """One row a run: first the sweep of rates, then every seed at the best of them, with all measures."""
     peak = read_rate_law(study).peak(protocol.size)
-    done = Checkpoint(study, name, job_identity(study, protocol.size, protocol.tokens, protocol.measures, peak))
-    # By role, factor and seed: a run is taken for no other, whatever seeds and rates are asked for now.
-    finished: dict[str, dict[str, Any]] = found[1]["runs"] if (found := done.load()) else {}
     held_out = _held_out(study) if protocol.measures else np.empty(0, np.uint16)
 
-    def once(role: str, seed: int, factor: float) -> dict[str, Any]:
-        key = f"{role}-{factor:g}-{seed}"
-        if key not in finished:
-            trained = _train(study, protocol, f"{name}.{key}", seed, factor, held_out)
-            finished[key] = {"role": role, "seed": seed, "factor": factor, **trained}
-            done.save({}, {"runs": finished})
-        return finished[key]
+    def one(key: str, seed: int, factor: float) -> dict[str, Any]:
+        return _train(study, protocol, f"{name}.{key}", seed, factor, held_out)
 
-    rates = protocol.rates
-    sweep = [once("sweep", SWEEP_SEED, factor) for factor in rates] if len(rates) > 1 else []
-    ended = [row for row in sweep if np.isfinite(row["loss"])]
-    best = min(ended, key=lambda row: row["loss"])["factor"] if ended else rates[len(rates) // 2]
-    return sweep + [once("run", seed, best) for seed in protocol.seeds]
+    identity = job_identity(study, protocol.size, protocol.tokens, protocol.measures, peak)
+    return PairedRuns(study, name, identity).of(protocol.rates, protocol.seeds, one)
 
 
 def _train(
