@@ -1,7 +1,7 @@
 """What number formats of 16 bits do to the gradients of one trained model, against the scale of its loss.
 
-Theory: fp16 has 5 bits of exponent and reaches from 2^-24 (subnormal) to 65,504; bf16 has the 8 of fp32 and fewer digits.
-A gradient that a product makes in fp16 is zero below half of the smallest number (Micikevicius et al. 2018, section 3.2).
+Theory: fp16 has 5 bits of exponent and reaches from 2^-24 (subnormal) to 65,504; bf16 has the 8 of fp32, and fewer
+digits. What is below half of the smallest number becomes zero (Micikevicius et al. 2018, section 3.2).
 """
 
 import time
@@ -142,58 +142,67 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     """`formats`: how large gradients are, and what becomes of them at each scale of the loss."""
     magnitudes, scales = tables["magnitudes"], tables["scales"]
     half = tables["formats"].set_index("format").loc["fp16"]
-    figure, (left, right) = new_figure(2, width=4.6, height=3.6)
+    figure, (sizes, shares, errors) = new_figure(3, width=3.9, height=3.6)
     kinds = [*KINDS.values(), OTHERS, LOGITS]
     styles = ordered_style(kinds)
     for kind in kinds:
         line = magnitudes[magnitudes["of"] == kind].sort_values("octave")
-        left.plot(line["octave"], line["share"], markersize=3, linewidth=1.0, label=kind, **styles[kind])
-    left.set_yscale("log")
-    left.set_ylim(bottom=1e-5)
-    left.set_xlim(left=max(-60, magnitudes["octave"].min()))
-    below = np.log2(half["smallest"])
-    left.axvspan(left.get_xlim()[0], below, color="#b2182b", alpha=0.12, linewidth=0, label="below fp16")
-    left.axvspan(below, np.log2(half["smallest normal"]), color="#b2182b", alpha=0.05, linewidth=0,
-                 label="fp16 with fewer digits")  # fmt: skip
-    left.set_xlabel("log2 |gradient| in fp32")
-    left.set_ylabel("share of elements in an octave")
-    left.legend(fontsize=6.5)
-    for name, colour in zip(HALVES, ("#b2182b", "#2166ac"), strict=True):
+        sizes.plot(line["octave"], line["share"], markersize=3, linewidth=1.0, label=kind, **styles[kind])
+    sizes.set_yscale("log")
+    sizes.set_ylim(bottom=1e-5)
+    first, below, normal = max(-60, magnitudes["octave"].min()), np.log2(half["smallest"]), half["smallest normal"]
+    sizes.set_xlim(left=first)
+    for start, end, alpha, label in (
+        (first, below, 0.14, "below fp16"),
+        (below, np.log2(normal), 0.05, "fewer digits in fp16"),
+    ):
+        sizes.axvspan(start, end, color="#b2182b", alpha=alpha, linewidth=0, label=label)
+    sizes.set_xlabel("log2 |gradient| in fp32")
+    sizes.set_ylabel("share of elements in an octave")
+    figure.legend(*sizes.get_legend_handles_labels(), loc="outside lower left", ncols=8, fontsize=7)
+    scale = "log2 of the loss scale"
+    for column, kind, style in (("flushed", WHOLE, "o-"), ("flushed", "head", "^--"), ("overflowed", WHOLE, "s:")):
+        line = scales[(scales["format"] == "fp16") & (scales["weights"] == kind) & (scales[column] > 0)]
+        shares.plot(line["log2 scale"], line[column], style, color="#b2182b", markersize=3.5, linewidth=1.1,
+                    label=f"{column}, {kind}")  # fmt: skip
+    for name, style in (("fp16", "o-"), ("bf16", "s-")):
         line = scales[(scales["format"] == name) & (scales["weights"] == WHOLE)]
-        for column, style in (("flushed", "o-"), ("overflowed", "s:")):
-            right.plot(line["log2 scale"], line[column], style, color=colour, markersize=3.5, linewidth=1.1,
-                       label=f"{name}, {column}")  # fmt: skip
-    right.set_xlabel("log2 of the loss scale")
-    right.set_ylabel("share of all weights' gradients")
-    right.set_ylim(-0.02, 1.02)
-    right.legend(fontsize=7)
+        errors.plot(line["log2 scale"], line["error"], style, markersize=3.5, linewidth=1.1, label=name,
+                    color="#b2182b" if name == "fp16" else "#2166ac")  # fmt: skip
+    for axis, label in ((shares, "share of gradients in fp16, where not 0"), (errors, "error / norm, all weights")):
+        axis.set_yscale("log")
+        axis.set_xlim(scales["log2 scale"].min() - 1, scales["log2 scale"].max() + 1)
+        axis.set_xlabel(scale)
+        axis.set_ylabel(label)
+        axis.legend(fontsize=7)
     return {"formats": figure}
 
 
 def findings(tables: dict[str, pd.DataFrame]) -> str:
     formats, scales = tables["formats"], tables["scales"]
-    whole = scales[(scales["format"] == "fp16") & (scales["weights"] == WHOLE)].set_index("log2 scale").sort_index()
-    kinds = scales[scales["weights"] != WHOLE]
-    bare = _nearest(whole.index, 0)
+    of_all = scales[scales["weights"] == WHOLE].set_index("log2 scale").sort_index()
+    whole, brain = (of_all[of_all["format"] == name] for name in HALVES)
+    bare, lowest = min(whole.index, key=abs), whole.index[0]  # the scale nearest to none, and the smallest
     table = "\n".join(
         f"| {row['format']} | {row['bits']} | {row['epsilon']:.2g} | {row['smallest']:.2g} | "
         f"{row['smallest normal']:.2g} | {row['largest']:.3g} | {row['off']:.2%} |"
         for _, row in formats.iterrows()
     )
-    least = whole["error"].idxmin()
+    best = whole["error"].idxmin()
     overflow = whole.index[whole["overflowed"] > 0]
     limit = f"From 2^{overflow[0]} on some overflow" if len(overflow) else "None overflows at any of these scales"
-    lost = kinds[(kinds["format"] == "fp16") & (kinds["log2 scale"] == bare)].set_index("weights")["flushed"]
-    by_kind = ", ".join(f"{kind} {share:.1%}" for kind, share in lost.sort_values(ascending=False).items())
-    brain = scales[(scales["format"] == "bf16") & (scales["weights"] == WHOLE)]
+    lost = scales[(scales["format"] == "fp16") & (scales["log2 scale"] == bare) & (scales["weights"] != WHOLE)]
+    by_kind = ", ".join(
+        f"{row['weights']} {row['flushed']:.1%}" for _, row in lost.sort_values("flushed", ascending=False).iterrows()
+    )
     logits = tables["magnitudes"][tables["magnitudes"]["of"] == LOGITS]
     half = formats.set_index("format").loc["fp16"]
     zeroed = logits[logits["octave"] < np.log2(half["smallest"]) - 1]["share"].sum()  # half of it rounds to zero
     first = scales.iloc[0]
     return f"""![Gradients and formats](formats.png)
 
-A model of {first["size"]} after {first["tokens"]} tokens. Off: the distance of all weights' gradients from those of fp32,
-of the same weights and batches and without a loss scale, relative to their norm.
+A model of {first["size"]} after {first["tokens"]} tokens. Off: how far all weights' gradients are from those of fp32,
+relative to their norm; of the same weights and batches, without a loss scale.
 
 | format | bits | epsilon | smallest | smallest normal | largest | off |
 |---|---|---|---|---|---|---|
@@ -201,14 +210,14 @@ of the same weights and batches and without a loss scale, relative to their norm
 
 {_how(formats)}
 
-**Without a loss scale** fp16 makes {whole.loc[bare, "flushed"]:.1%} of the weights' gradients zero: {by_kind}.
-They are lost on the way: of the logits' gradients, which every other one is made of, {zeroed:.0%} are below what fp16
-can hold. At a scale of 2^{whole.index[0]}, where gradients are those of a batch with as many times the targets, it is
-{whole.iloc[0]["flushed"]:.0%}.
+**At a loss scale of 2^{bare}** fp16 makes {whole.loc[bare, "flushed"]:.1%} of the weights' gradients zero: {by_kind}.
+Of the logits' gradients, which all others are made of, {zeroed:.0%} are zero in fp16 without a scale: they are divided
+by the number of targets. At 2^{lowest}, {whole.loc[lowest, "flushed"]:.0%} of the weights' gradients are zero, and all
+are {whole.loc[lowest, "error"]:.0%} off.
 
-**With one** the gradients are nearest to those of fp32 at 2^{least} ({whole.loc[least, "error"]:.2%} off,
-{whole.loc[least, "flushed"]:.2%} zero). {limit}. bf16 needs no scale: at most {brain["flushed"].max():.2%} are zero at any,
-and its {brain["error"].min():.2%} to {brain["error"].max():.2%} are digits.
+**The best scale** is 2^{best}: {whole.loc[best, "error"]:.2%} off, {whole.loc[best, "flushed"]:.2%} zero. {limit}. bf16
+needs none: at most {brain["flushed"].max():.2%} are zero at any, and it is {brain["error"].min():.2%} to
+{brain["error"].max():.2%} off for its few digits.
 """
 
 
@@ -218,7 +227,7 @@ def _how(formats: pd.DataFrame) -> str:
     for _, row in formats[formats["format"] != "fp32"].iterrows():
         slower = f"a step takes {1e3 * row['seconds']:.0f} ms, by the library {1e3 * row['seconds of the library']:.0f}"
         if row["emulated"]:
-            how = "emulated (products in fp32, rounded; what is cast where is torch.autocast's)"
+            how = "emulated (products and attention in fp32, then rounded; torch.autocast says what is cast where)"
         else:
             how = "the device's own"
         said.append(
@@ -226,7 +235,3 @@ def _how(formats: pd.DataFrame) -> str:
             f"{row['off the library']:.2%} off the library's."
         )
     return " ".join([*said, "Weights, their updates and every evaluation are fp32."])
-
-
-def _nearest(values: pd.Index, wanted: int) -> int:
-    return min(values, key=lambda value: abs(value - wanted))
