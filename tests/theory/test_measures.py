@@ -157,10 +157,10 @@ def test_gradients_that_fp16_flushes(smoke: config.Study, scale: float, flushed:
     found = number_format(dataclasses.replace(trained, study=study, loss_scale=held))
     assert found["gradients flushed"] == pytest.approx(flushed, abs=1e-3)
     assert found["gradients off"] == pytest.approx(flushed, abs=5e-3)
-    assert (found["loss scale"], found["steps skipped"]) == (scale, 7)
+    assert (found["loss scale"], found["steps skipped"], found["emulated"]) == (scale, 7, 1)
 
 
 def test_fp32_flushes_nothing(smoke: config.Study) -> None:
     trained = model_of(smoke)
     torch.nn.init.normal_(trained.model.head.weight)
-    assert list(number_format(trained).values()) == [0, 0, 1, 0]
+    assert list(number_format(trained).values()) == [0, 0, 1, 0, 0]

@@ -1,6 +1,7 @@
 """Products of 16 bits are those of exact arithmetic, rounded once; and everything else is the library's."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,9 +10,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from scalinglab.config import Study
+from scalinglab.model.attention import ATTENTIONS
 from scalinglab.model.decoder import Decoder
 from scalinglab.training.loop import Stretch, train
-from scalinglab.training.precision import FORMATS, PRODUCTS, RoundedProducts, autocast, lowered, products
+from scalinglab.training.precision import FORMATS, RoundedProducts, autocast, lowered, products
 from tests.training.test_training import fresh, make_batches, run
 
 CPU = torch.device("cpu")
@@ -53,7 +55,7 @@ class Seen(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func in PRODUCTS:
+        if re.match(r"aten\.(\w*mm|\w*dot\w*|\w*linear\w*)\.", str(func)):
             self.types |= {arg.dtype for arg in args if isinstance(arg, torch.Tensor)}
         return func(*args, **(kwargs or {}))
 
@@ -68,8 +70,9 @@ def gradients(model: Decoder, name: str, emulate: bool, scale: float = 1.0) -> t
 
 
 @pytest.mark.parametrize("name", HALVES)
-def test_no_product_of_a_step_is_left_to_the_library(smoke: Study, name: str) -> None:
-    model, _ = fresh(smoke)
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_no_product_of_a_step_is_left_to_the_library(smoke: Study, name: str, attention: str) -> None:
+    model, _ = fresh(dataclasses.replace(smoke, model=dataclasses.replace(smoke.model, attention=attention, window=4)))
     with Seen() as library:
         gradients(model, name, emulate=False)
     assert FORMATS[name] in library.types

@@ -18,6 +18,7 @@ from scalinglab.skills import skill
 from scalinglab.training.data import Batches
 from scalinglab.training.loop import Point
 from scalinglab.training.loss_scale import LossScale
+from scalinglab.training.precision import emulated
 
 BATCH_TOKENS = 4096
 DOCUMENTS = 256  # of each skill
@@ -163,12 +164,13 @@ def number_format(trained: TrainedModel) -> dict[str, float]:
     """What the study's precision does to gradients at the end of training, on batches that would have come next.
 
     flushed: share of the elements, not zero in fp32, that are zero. off: the error's norm over that of the gradient.
-    Then the loss scale (1: none), and the steps that were skipped for an overflow.
+    Then the loss scale (1: none), the steps that were skipped for an overflow, and whether (1) the format is emulated.
     """
+    precision = trained.study.training.precision
     scale = trained.loss_scale.scale if trained.loss_scale else 1.0
     whole = Damage()
     for step in range(trained.steps, trained.steps + ROUNDED_BATCHES):
-        batch, precision = trained.batches[step], trained.study.training.precision
+        batch = trained.batches[step]
         exact = gradients_in(trained.model, batch, "fp32")
         whole = sum(damage(exact, gradients_in(trained.model, batch, precision, scale)).values(), whole)
     shares = whole.shares()
@@ -177,6 +179,7 @@ def number_format(trained: TrainedModel) -> dict[str, float]:
         "gradients off": shares["error"],
         "loss scale": scale,
         "steps skipped": trained.loss_scale.skipped if trained.loss_scale else 0,
+        "emulated": int(emulated(precision, next(trained.model.parameters()).device)),
     }
 
 

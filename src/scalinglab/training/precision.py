@@ -19,8 +19,6 @@ aten = torch.ops.aten
 PRODUCTS = {
     aten.mm.default,
     aten.bmm.default,
-    aten.addmm.default,
-    aten.baddbmm.default,
     aten._scaled_dot_product_flash_attention_for_cpu.default,
     aten._scaled_dot_product_flash_attention_for_cpu_backward.default,
 }
