@@ -70,6 +70,10 @@ def test_laptop_grid_is_wide_enough() -> None:
         ("grid.budgets", ["400k"], "grid.segments does not follow grid.budgets"),
         ("model.kv_groups", 3, "model.kv_groups = 3 does not divide"),
         ("training.batch_tokens", 1000, "training.batch_tokens = 1000"),
+        ("training.precision", "fp8", "training.precision = 'fp8': input should be 'fp32', 'bf16' or 'fp16'"),
+        ("training.loss_scale", 1024, "training.loss_scale = 1024: fp32 reaches down to 1e-38"),
+        ("training.loss_scale", -1, "training.loss_scale = -1"),
+        ("training.loss_scale_interval", 50, "training.loss_scale_interval = 50: there is no scale that could double"),
         ("training.warmup_tokens", 400_000, "training.warmup_tokens = 400000"),
         ("shots.ks", [0, 32], "32 examples do not fit"),
         ("shots.ks", [], "shots.ks = []"),
@@ -89,6 +93,16 @@ def test_mistake_names_the_value(path: str, value: Any, message: str) -> None:
     with pytest.raises(UserError) as caught:
         config.parse(changed(path, value))
     assert message in str(caught.value)
+
+
+def test_two_formats_for_the_same_steps_are_refused() -> None:
+    whole = values("gpu")
+    assert whole["execution"]["precision"] == "bf16"
+    whole["training"]["precision"] = "fp16"
+    with pytest.raises(UserError, match=r"training\.precision = 'fp16': execution\.precision = 'bf16' names another"):
+        config.parse(whole)
+    whole["execution"]["precision"] = "fp32"
+    assert config.parse(whole).training.precision == "fp16"
 
 
 def test_missing_key_says_where_to_find_it() -> None:

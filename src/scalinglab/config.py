@@ -144,6 +144,9 @@ class Training:
     beta2: Annotated[float, Field(ge=0, lt=1)]
     eps: PositiveFloat
     clip_norm: PositiveFloat
+    precision: Literal["fp32", "bf16", "fp16"]
+    loss_scale: Annotated[float, Field(ge=0)]
+    loss_scale_interval: Annotated[int, Field(ge=0)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     unique_tokens: Annotated[int, Field(ge=0)]
 
@@ -343,6 +346,7 @@ def _check_together(study: Study, where: str) -> None:
             f"{where}: training.unique_tokens = {study.training.unique_tokens}: less than a batch of {batch}; raise "
             "it, or 0 for all"
         )
+    _check_precision(study, where)
     _check_evaluation(study, where)
     shortest = tokens[0] * (1 - study.training.anneal_share)
     if study.training.warmup_tokens >= shortest:
@@ -352,6 +356,25 @@ def _check_together(study: Study, where: str) -> None:
         )
     if tokens[0] < 2 * batch:
         raise UserError(f"{where}: grid.budgets: {grid.budgets[0]} is less than two batches of {batch} tokens")
+
+
+def _check_precision(study: Study, where: str) -> None:
+    training, how = study.training, study.execution.precision
+    if training.precision != "fp32" and how != "fp32":
+        raise UserError(
+            f"{where}: training.precision = {training.precision!r}: execution.precision = {how!r} names another format "
+            "for the same steps; set that to fp32"
+        )
+    if training.loss_scale and training.precision != "fp16":
+        raise UserError(
+            f"{where}: training.loss_scale = {training.loss_scale:g}: {training.precision} reaches down to 1e-38 and "
+            "loses no gradient that a scale would save; take training.precision: fp16, or 0"
+        )
+    if training.loss_scale_interval and not training.loss_scale:
+        raise UserError(
+            f"{where}: training.loss_scale_interval = {training.loss_scale_interval}: there is no scale that could "
+            "double; set training.loss_scale (65536), or 0"
+        )
 
 
 def _check_tune(study: Study, where: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from scalinglab.config import Study
 from scalinglab.errors import UserError
+from scalinglab.model.weights import load_tensors
 from scalinglab.paths import Paths
 from scalinglab.stages import anneal, checkpoints, init, rates, recipe, trunk, tune
 from scalinglab.stages.checkpoints import SCRATCH, Checkpoint
@@ -128,6 +129,25 @@ def test_killed_and_continued_is_bitwise_the_same(
     n = min(n, 3) if stage == "anneal" and schedule == "wsd" else n
     straight_and_in_two(call, target, n, contents)
     assert "continues from the checkpoint at step" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("stage", ["trunk", "anneal"])
+def test_a_loss_scale_goes_on_where_it_was(study: Study, stage: str) -> None:
+    """From a scale that overflows: the steps that were skipped are known after the kill, and in the branch."""
+    changes = {"precision": "fp16", "loss_scale": 2.0**28, "loss_scale_interval": 3}
+    study = dataclasses.replace(study, training=dataclasses.replace(study.training, **changes))
+    target = {
+        "trunk": Paths(study.study).trunk("d8", "4k"),
+        "anneal": Paths(study.study).cell("anneal", "d8", "4k", ".safetensors"),
+    }[stage]
+    if stage == "anneal":
+        trunk.run(study, "d8", "init", "4k")
+        straight_and_in_two(lambda: anneal.run(study, "d8", "4k"), target, 2, contents)
+    else:
+        straight_and_in_two(lambda: trunk.run(study, "d8", "init", "4k"), target, 6, contents)
+        tensors, _ = load_tensors(target)
+        assert 0 < tensors["loss_scale.skipped"] < 16
+        assert tensors["loss_scale.scale"] < 2**28
 
 
 def test_the_trunk_hands_over_to_its_branch_bitwise(study: Study) -> None:

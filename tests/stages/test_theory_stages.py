@@ -157,6 +157,33 @@ def test_models_of_different_tokenizers_compare_in_bits_a_byte(params: dict[str,
     assert "Of its first 20 merges 20 are those of the library" in (folder / "findings.md").read_text()
 
 
+def test_gradients_in_16_bits(params: dict[str, Any]) -> None:
+    params["measured"] = yaml.safe_load((ROOT / "studies/number_formats.yaml").read_text())["measured"]
+    tiny = {"size": "d8", "tokens": "4k", "batches": 1, "log2_scales": [-30, 0, 10], "repeats": 1}
+    params["measured"]["number_formats"]["settings"] = tiny
+    measure.run(params, "number_formats")
+    folder = theory_folder("number_formats")
+    table = pd.read_csv(folder / "scales.csv").set_index(["format", "log2 scale", "weights"])
+    assert table.loc[("fp16", -30, "all weights"), "flushed"] > 0.9
+    assert table.loc[("bf16", -30, "all weights"), "flushed"] < 0.01
+    assert table.loc[("fp16", 10, "all weights"), "error"] < table.loc[("bf16", 10, "all weights"), "error"]
+    assert pd.read_csv(folder / "formats.csv")["emulated"].tolist() == [0, 1, 1]
+    assert "fp16 is emulated" in (folder / "findings.md").read_text()
+
+
+def test_precision_goes_from_its_variants_to_a_row_each(params: dict[str, Any]) -> None:
+    params["theory"] = yaml.safe_load((ROOT / "studies/precision.yaml").read_text())["theory"]
+    params["theory"]["precision"] |= {"size": "d8", "tokens": "4k", "seeds": [1], "rates": [1]}
+    rows = {}
+    for name in ("fp32", "fp16-small", "fp16-dynamic"):
+        variant.run(params, "precision", name)
+        rows[name] = pd.read_csv(theory_runs("precision") / f"{name}.csv").iloc[0]
+    assert rows["fp32"][["gradients flushed", "gradients off", "steps skipped"]].tolist() == [0, 0, 0]
+    assert rows["fp16-small"]["gradients flushed"] > rows["fp16-dynamic"]["gradients flushed"]
+    assert [rows[name]["loss scale"] for name in rows] == pytest.approx([1, 2**-4, 2**16], rel=1e-5)  # as written
+    assert len({row["loss"] for row in rows.values()}) == 3
+
+
 def test_repeated_runs_of_tokens() -> None:
     again = torch.tensor([[1, 2, 3, 4, 1, 2, 3, 4, 1, 2]])
     assert repeated_share(again) == pytest.approx(3 / 7)

@@ -21,9 +21,11 @@ from scalinglab.theory.measures import (
     head_roles,
     in_context,
     noise_scale,
+    number_format,
 )
 from scalinglab.training.data import Batches
 from scalinglab.training.loop import Point
+from scalinglab.training.loss_scale import LossScale
 
 
 def model_of(smoke: config.Study, **changes: object) -> TrainedModel:
@@ -141,3 +143,24 @@ def test_noise_scale_is_that_of_the_spread_between_tokens(smoke: config.Study) -
     signal, noise = ((1 / 50 - share) ** 2).sum(), (share * (1 - share)).sum()
     found = noise_scale(trained)
     assert found["gradient noise"] / found["gradient squared"] == pytest.approx(noise / signal, rel=0.1)
+
+
+@pytest.mark.parametrize(("scale", "flushed"), [(2.0**-40, 1.0), (2.0**10, 0.0)])
+def test_gradients_that_fp16_flushes(smoke: config.Study, scale: float, flushed: float) -> None:
+    """All of them at a scale that makes every gradient of the logits zero; at a good one, hardly any."""
+    trained = model_of(smoke)
+    torch.nn.init.normal_(trained.model.head.weight, generator=torch.Generator().manual_seed(0))
+    training = dataclasses.replace(trained.study.training, precision="fp16", loss_scale=scale)
+    held = LossScale(training, list(trained.model.parameters()))
+    held.skipped = 7
+    study = dataclasses.replace(trained.study, training=training)
+    found = number_format(dataclasses.replace(trained, study=study, loss_scale=held))
+    assert found["gradients flushed"] == pytest.approx(flushed, abs=1e-3)
+    assert found["gradients off"] == pytest.approx(flushed, abs=5e-3)
+    assert (found["loss scale"], found["steps skipped"], found["emulated"]) == (scale, 7, 1)
+
+
+def test_fp32_flushes_nothing(smoke: config.Study) -> None:
+    trained = model_of(smoke)
+    torch.nn.init.normal_(trained.model.head.weight)
+    assert list(number_format(trained).values()) == [0, 0, 1, 0, 0]

@@ -55,7 +55,8 @@ def _train(
     one.train(steps, run_rate(peak, steps, study.training))
     loss = one.held_out_loss()  # before anything is done to the model
     offset = read_json(Paths(study.study).manifest)["skill_offset"]
-    trained = TrainedModel(one.model, study, held_out, offset, one.batches, steps, one.curve)
+    scale = one.optimiser.loss_scale
+    trained = TrainedModel(one.model, study, held_out, offset, one.batches, steps, one.curve, scale)
     measured = {key: value for measure in protocol.measures for key, value in MEASURES[measure](trained).items()}
     if one.diverged:
         measured = dict.fromkeys(measured, float("nan"))

@@ -10,15 +10,19 @@ from numpy.typing import NDArray
 from scalinglab.config import Study
 from scalinglab.evaluation.answers import answer
 from scalinglab.evaluation.in_context import ROLES, attention_weights, repeated_rows, roles_on_copies
+from scalinglab.evaluation.rounding import Damage, damage, gradients_in
 from scalinglab.evaluation.text import token_losses
 from scalinglab.model.decoder import Decoder
 from scalinglab.model.positions import LearnedPosition
 from scalinglab.skills import skill
 from scalinglab.training.data import Batches
 from scalinglab.training.loop import Point
+from scalinglab.training.loss_scale import LossScale
+from scalinglab.training.precision import emulated
 
 BATCH_TOKENS = 4096
 DOCUMENTS = 256  # of each skill
+ROUNDED_BATCHES = 4  # over which gradients of a number format are compared with those of fp32
 NOISE_TOKENS = 131_072  # over which the noise of gradients is measured
 
 
@@ -27,7 +31,7 @@ class TrainedModel:
     """A trained model, its study, and what it was trained on.
 
     held_out: text as one stream of token ids. skill_offset: the id of the skills' symbol 0. curve: of training, which
-    ended after `steps` of the batches.
+    ended after `steps` of the batches. loss_scale: as it was then; None where the loss was not scaled.
     """
 
     model: Decoder
@@ -37,6 +41,7 @@ class TrainedModel:
     batches: Batches
     steps: int
     curve: Sequence[Point]
+    loss_scale: LossScale | None = None
 
 
 def context_length(trained: TrainedModel) -> dict[str, float]:
@@ -149,6 +154,29 @@ def noise_scale(trained: TrainedModel) -> dict[str, float]:
     return {"gradient squared": signal, "gradient noise": noise}
 
 
+def number_format(trained: TrainedModel) -> dict[str, float]:
+    """What the study's precision does to gradients at the end of training, on batches that would have come next.
+
+    flushed: share of the elements, not zero in fp32, that are zero. off: the error's norm over that of the gradient.
+    Then the loss scale (1: none), the steps that were skipped for an overflow, and whether (1) the format is emulated.
+    """
+    precision = trained.study.training.precision
+    scale = trained.loss_scale.scale if trained.loss_scale else 1.0
+    whole = Damage()
+    for step in range(trained.steps, trained.steps + ROUNDED_BATCHES):
+        batch = trained.batches[step]
+        exact = gradients_in(trained.model, batch, "fp32")
+        whole = sum(damage(exact, gradients_in(trained.model, batch, precision, scale)).values(), whole)
+    shares = whole.shares()
+    return {
+        "gradients flushed": shares["flushed"],
+        "gradients off": shares["error"],
+        "loss scale": scale,
+        "steps skipped": trained.loss_scale.skipped if trained.loss_scale else 0,
+        "emulated": int(emulated(precision, next(trained.model.parameters()).device)),
+    }
+
+
 MEASURES: dict[str, Callable[[TrainedModel], dict[str, float]]] = {
     "context_length": context_length,
     "activations": activations,
@@ -156,4 +184,5 @@ MEASURES: dict[str, Callable[[TrainedModel], dict[str, float]]] = {
     "in_context": in_context,
     "gradients": gradients,
     "noise_scale": noise_scale,
+    "number_format": number_format,
 }

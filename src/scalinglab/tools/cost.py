@@ -23,6 +23,7 @@ from scalinglab.model.shape import shape_of
 from scalinglab.recipes import RECIPES, Recipe
 from scalinglab.stages.models import pick_device
 from scalinglab.training.optimiser import AdamW
+from scalinglab.training.precision import autocast, lowered, products
 from scalinglab.training.schedule import branch_of, branch_step, steps_of
 
 STATE_COPIES = 3  # weights and two moments
@@ -97,9 +98,10 @@ def training_rate(study: Study, size: str, device: torch.device) -> float:
     scored_N = torch.arange(rows * seq_len, device=device)
 
     def step() -> None:
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=study.execution.precision == "bf16"):
-            loss = model.loss(tokens_BT, tokens_BT, scored_N)
-        loss.backward()
+        with products(study.training.precision, device):
+            with autocast(lowered(study.training, study.execution), device):
+                loss = model.loss(tokens_BT, tokens_BT, scored_N)
+            optimiser.backward(loss)
         optimiser.step(0.0)
         if device.type == "cuda":
             torch.cuda.synchronize()

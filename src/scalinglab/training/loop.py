@@ -15,6 +15,7 @@ from scalinglab.config import Execution, Training
 from scalinglab.model.decoder import Decoder
 from scalinglab.training.data import Batch, Batches
 from scalinglab.training.optimiser import AdamW
+from scalinglab.training.precision import autocast, emulated, lowered, products
 
 CURVE_POINTS = 64  # losses are averaged and kept this often over a stretch: enough to draw, cheap to hold
 
@@ -22,7 +23,7 @@ CURVE_POINTS = 64  # losses are averaged and kept this often over a stretch: eno
 @dataclass(frozen=True)
 class Point:
     """Mean training loss (nats a scored token) and gradient norm before clipping over the steps since the last point,
-    ending at `step`."""
+    ending at `step`. The norm is not finite where a step was skipped for gradients that are not."""
 
     step: int
     loss: float
@@ -84,9 +85,9 @@ def train(
     after_step(step, point) is called with the number of steps done, and with a curve point where one is due.
     meter: what was measured before `start`, kept up to date for whoever saves the run's state; a new one by default.
     """
-    forward: Callable[..., torch.Tensor] = torch.compile(model.loss) if execution.compile else model.loss
     device = next(model.parameters()).device
-    bf16 = execution.precision == "bf16"
+    compiled = execution.compile and not emulated(training.precision, device)  # compiled products are not seen
+    forward: Callable[..., torch.Tensor] = torch.compile(model.loss) if compiled else model.loss
     every = max(1, (stretch.last - stretch.first) // CURVE_POINTS)
     meter = meter or Meter.new(device)
     noisy = any(isinstance(module, nn.Dropout) for module in model.modules())
@@ -96,9 +97,10 @@ def train(
         rate = rate_of(step)
         if noisy:
             torch.manual_seed(step)  # what is dropped is a function of the step as well
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-            loss = forward(batch.tokens_BT, batch.targets_BT, batch.scored_N, training.label_smoothing)
-        loss.backward()
+        with products(training.precision, device):
+            with autocast(lowered(training, execution), device):
+                loss = forward(batch.tokens_BT, batch.targets_BT, batch.scored_N, training.label_smoothing)
+            optimiser.backward(loss)
         norm = nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm, foreach=True)
         optimiser.step(rate)
         meter.add(loss, norm)

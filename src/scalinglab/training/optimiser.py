@@ -9,10 +9,14 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 from scalinglab.config import Training
+from scalinglab.training.loss_scale import LossScale
 
 
 class AdamW:
-    """The moments of a model's parameters. Vectors (norms, shifts) and tables (embedding, positions) do not decay."""
+    """The moments of a model's parameters. Vectors (norms, shifts) and tables (embedding, positions) do not decay.
+
+    loss_scale: what gradients are made with; None where the loss is not scaled.
+    """
 
     def __init__(self, model: nn.Module, training: Training) -> None:
         self._model, self._training = model, training
@@ -25,10 +29,29 @@ class AdamW:
         self._first = {name: torch.zeros_like(p) for name, p in named.items()}
         self._second = {name: torch.zeros_like(p) for name, p in named.items()}
         self._steps = {name: torch.zeros((), device=p.device) for name, p in named.items()}
+        self.loss_scale = LossScale(training, list(named.values())) if training.loss_scale else None
+
+    def backward(self, loss: Tensor) -> None:
+        """Give every parameter its gradient, through the loss scale where there is one."""
+        if self.loss_scale is None:
+            loss.backward()
+        else:
+            self.loss_scale.backward(loss)
+
+    def step(self, rate: float) -> None:
+        """Update every parameter from its gradient at a learning rate, and drop the gradients.
+
+        Where a scaled loss gave gradients that are not finite, weights and moments stay as they are.
+        """
+        if self.loss_scale is None:
+            self._update(rate)
+        else:
+            self.loss_scale.guard(lambda: self._update(rate))
+        for parameter in self._named.values():
+            parameter.grad = None
 
     @torch.no_grad()
-    def step(self, rate: float) -> None:
-        """Update every parameter from its gradient at a learning rate, and drop the gradients."""
+    def _update(self, rate: float) -> None:
         for all_names, decay in self._groups:
             names = [name for name in all_names if self._named[name].grad is not None]
             grads = [grad for name in names if (grad := self._named[name].grad) is not None]
@@ -48,21 +71,24 @@ class AdamW:
                 eps=self._training.eps,
                 maximize=False,
             )
-        for parameter in self._named.values():
-            parameter.grad = None
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Weights and moments under `model.`, `exp_avg.` and `exp_avg_sq.`."""
+        """Weights and moments under `model.`, `exp_avg.` and `exp_avg_sq.`, the loss scale under `loss_scale.`."""
         tensors = {f"model.{name}": tensor for name, tensor in self._model.state_dict().items()}
         tensors |= {f"exp_avg.{name}": tensor for name, tensor in self._first.items()}
-        return tensors | {f"exp_avg_sq.{name}": tensor for name, tensor in self._second.items()}
+        tensors |= {f"exp_avg_sq.{name}": tensor for name, tensor in self._second.items()}
+        return tensors | (self.loss_scale.state_tensors() if self.loss_scale else {})
 
     def restore(self, tensors: dict[str, Tensor], step: int) -> None:
-        """Put weights and moments back; a state without moments (an initial one) leaves them at zero."""
+        """Put weights, moments and loss scale back; a state without moments (an initial one) leaves them at zero."""
         prefix = "model."
         self._model.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
+        updates = step
+        if self.loss_scale:
+            self.loss_scale.restore(tensors)
+            updates -= self.loss_scale.skipped
         for name in self._named:
             if f"exp_avg.{name}" in tensors:
                 self._first[name].copy_(tensors[f"exp_avg.{name}"])
                 self._second[name].copy_(tensors[f"exp_avg_sq.{name}"])
-                self._steps[name].fill_(step)
+                self._steps[name].fill_(updates)

@@ -1,0 +1,72 @@
+"""Loss scaling (Micikevicius et al. 2018, section 3.2): small gradients are lifted into the range of fp16.
+
+The rule is torch.amp.GradScaler's: a step with a gradient that is not finite is skipped and halves the scale, and so
+many steps without one double it. Its state is kept as named tensors here, so that checkpoints hold it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from scalinglab.config import Training
+
+
+class LossScale:
+    """A factor on the loss that follows the rule, or stays fixed (loss_scale_interval of 0).
+
+    skipped: steps that were not made so far.
+    """
+
+    def __init__(self, training: Training, parameters: Sequence[nn.Parameter]) -> None:
+        self._initial, self._interval = training.loss_scale, training.loss_scale_interval
+        device = parameters[0].device
+        self._scaler = torch.amp.GradScaler(
+            device.type, init_scale=self._initial, growth_interval=max(1, self._interval)
+        )
+        self._guarded = cast(Any, _Guarded(parameters))
+        self.skipped = 0
+
+    @property
+    def scale(self) -> float:
+        return self._scaler.get_scale()
+
+    def backward(self, loss: Tensor) -> None:
+        """Gradients of the scaled loss, divided by the scale."""
+        self._scaler.scale(loss).backward()
+        self._scaler.unscale_(self._guarded)
+
+    def guard(self, update: Callable[[], None]) -> None:
+        """Make the update, or skip it where a gradient was not finite; then let the scale follow its rule."""
+        if self._scaler.step(self._guarded, update) is None:
+            self.skipped += 1
+        self._scaler.update(None if self._interval else self._initial)
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        state = self._scaler.state_dict()
+        return {
+            "loss_scale.scale": torch.tensor(state["scale"], dtype=torch.float32),
+            "loss_scale.since": torch.tensor(state["_growth_tracker"]),
+            "loss_scale.skipped": torch.tensor(self.skipped),
+        }
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Put the state back; one without (an initial one) leaves it as it is."""
+        if "loss_scale.scale" in tensors:
+            state = self._scaler.state_dict()
+            state["scale"] = tensors["loss_scale.scale"].item()
+            state["_growth_tracker"] = int(tensors["loss_scale.since"])
+            self._scaler.load_state_dict(state)
+            self.skipped = int(tensors["loss_scale.skipped"])
+
+
+class _Guarded:
+    """What GradScaler takes for an optimiser: parameters, and a step that it makes or does not."""
+
+    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        self.param_groups = [{"params": parameters}]
+
+    def step(self, update: Callable[[], None]) -> bool:
+        update()
+        return True
