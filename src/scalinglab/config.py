@@ -129,6 +129,7 @@ class Model:
     feed_forward: str
     token_shift: bool
     tied_head: bool
+    parametrisation: str
     dropout: Annotated[float, Field(ge=0, lt=1)]
     rope_theta: PositiveFloat
 

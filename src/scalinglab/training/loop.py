@@ -99,7 +99,7 @@ def train(
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
             loss = forward(batch.tokens_BT, batch.targets_BT, batch.scored_N, training.label_smoothing)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm, foreach=True)
+        norm = nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm * model.gradient_unit, foreach=True)
         optimiser.step(rate)
         meter.add(loss, norm)
         point = None
