@@ -69,6 +69,11 @@ class CausalAttention(nn.Module):
         q_BHTK, k_BHTK, _ = self._project(x_BTD)
         return self._weigh(q_BHTK, self._for_each_query_head(k_BHTK))
 
+    def scores(self, x_BTD: Tensor) -> Tensor:
+        """[B, H, T, T] scaled products of all queries and keys, before any bias and mask."""
+        q_BHTK, k_BHTK, _ = self._project(x_BTD)
+        return q_BHTK @ self._for_each_query_head(k_BHTK).transpose(-1, -2) * self.scale()
+
     def _weigh(self, q_BHQK: Tensor, k_BHTK: Tensor) -> Tensor:
         """[B, H, Q, T] weights of the last Q of T positions."""
         scores_BHQT = q_BHQK @ k_BHTK.transpose(-1, -2) * self.scale()

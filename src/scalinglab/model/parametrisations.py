@@ -4,7 +4,7 @@ A parameter W acts as A w; w starts with standard deviation B and moves at C tim
 three may be traded: A t, B / t, C / t train alike (Yang et al. 2022, appendix J.2.1), so what differs is how they grow.
 
 * standard, as this repository began: hidden matrices of variance 1 / (3 fan_in), those that write into the residual
-  stream smaller by sqrt(2 n_layer), embeddings of unit scale, a head of zeros, scores over sqrt(d_k), one rate for all.
+  stream smaller by sqrt(2 n_layer), embeddings of unit scale, a head of zeros, scores over sqrt(d_k), and one rate.
 * mup: Yang et al. 2022 (Tensor Programs V), table 8 for Adam: the head's output times base / width, hidden rates times
   base / width, scores over d_k. At BASE_WIDTH, and heads of the size they have there, it is bitwise the standard one.
 * u-mup: Blake et al. 2024, table 2: all weights of unit variance, hidden products over sqrt(fan_in), logits over fan_in,
@@ -23,12 +23,12 @@ from scalinglab.errors import UserError
 from scalinglab.model.shape import Shape
 
 BASE_WIDTH = 64
-# One unit of the standard form's rate in u-mup's: at the base width and with two layers hidden matrices then move by the
-# same share of themselves a step, rate * sqrt(3 width) there and rate / sqrt(width * 2 layers) here. For what u-muP does
-# not say: vectors, which its authors leave out, and decay.
+# One unit of the standard form's rate in u-mup's: at the base width and with two layers hidden matrices then move by
+# the same share of themselves a step, rate * sqrt(3 width) there and rate / sqrt(width * 2 layers) here. For what u-muP
+# does not say: vectors, which its authors leave out, and decay.
 STANDARD_RATE = 1 / (BASE_WIDTH * math.sqrt(3 * 4))
 
-# hidden: matrices of a block. residual: those of them that write into the stream. vector: norms, shifts, position codes.
+# hidden: matrices of a block. residual: those that write into the stream. vector: norms, shifts, position codes.
 Role = Literal["embedding", "hidden", "residual", "head", "vector"]
 
 

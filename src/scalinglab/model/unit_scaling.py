@@ -121,7 +121,7 @@ def uniform_mean_square(attention: CausalAttention, length: int) -> float:
 
 
 def unit_scale(block: Any, layer: int, n_layer: int, length: int) -> None:
-    """Put the unit-scaled operation in the place of each plain one of a decoder's block, with weights still to be drawn.
+    """Put the unit-scaled operation in the place of each plain one of a decoder's block; weights are still to be drawn.
 
     length: of the contexts that it will be trained on.
     """
