@@ -50,7 +50,7 @@ def _coordinates(table: pd.DataFrame) -> Figure:
         axis.set_yscale("log")
         _widths(axis, sorted(table["width"].unique()))
         axis.set_title(feature, fontsize=9)
-    axes[0].set_ylabel("change since step 0 (root mean square)")
+    axes[0].set_ylabel("RMS of the change since step 0")
     handles, labels = axes[-1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7)
     return figure
@@ -74,7 +74,8 @@ def _basin(basin: pd.DataFrame, optima: pd.DataFrame, rules: pd.DataFrame) -> Fi
         axis.set_xlabel("peak learning rate")
         axis.set_title(parametrisation, fontsize=9)
         axis.legend(fontsize=7)
-    low, high = basin["loss"].min(), basin["loss"].quantile(0.95)
+    shown = pd.concat([basin["loss"], rules["loss"]])
+    low, high = shown.min(), shown.quantile(0.95)
     for axis in axes:
         axis.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     axes[0].set_ylabel("held-out loss (nats a token)")
@@ -95,7 +96,8 @@ def _scales(table: pd.DataFrame) -> Figure:
         axis.axhline(0, color="grey", linewidth=0.7, linestyle="--")
         axis.set_xticks(range(len(COLOUR)), COLOUR)
         axis.set_xlim(-0.5, len(COLOUR) - 0.5)
-        axis.set_title(f"{kind} (thin: start, thick: end)", fontsize=8)
+        axis.set_title(kind, fontsize=9)
+        axis.set_xlabel("thin: start, thick: end", fontsize=8)
     axes[0].set_ylabel("log2 of the root mean square")
     return figure
 
@@ -123,8 +125,8 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
 
 {_rules_table(tables)}
 
-Losses are held-out nats a token, means over {tables["rules"]["seed"].nunique() - 1} seeds and these sizes; differences
-from the law are paired by seeds that chose no rate. Regret: on the sweep's seed, the loss with the rule's rate minus the
+Losses are held-out nats a token, means over {tables["rules"]["seed"].nunique() - 1} seeds and these sizes;
+differences from the law are paired by seeds that chose no rate. Regret: on the sweep's seed, the loss with the rule's rate minus the
 lowest that the same parametrisation reached at that size with any rate.
 
 ![Loss over rates](basin.png)

@@ -4,11 +4,11 @@ A parameter W acts as A w; w starts with standard deviation B and moves at C tim
 three may be traded: A t, B / t, C / t train alike (Yang et al. 2022, appendix J.2.1), so what differs is how they grow.
 
 * standard, as this repository began: hidden matrices of variance 1 / (3 fan_in), those that write into the residual
-  stream smaller by sqrt(2 n_layer), embeddings of unit scale, a head of zeros, scores over sqrt(d_k), and one rate.
+  stream smaller by sqrt(2 n_layer), embeddings of unit scale, a head of zeros, scores over sqrt(d_k), one rate.
 * mup: Yang et al. 2022 (Tensor Programs V), table 8 for Adam: the head's output times base / width, hidden rates times
   base / width, scores over d_k. At BASE_WIDTH, and heads of the size they have there, it is bitwise the standard one.
-* u-mup: Blake et al. 2024, table 2: all weights of unit variance, hidden products over sqrt(fan_in), logits over fan_in,
-  rates that are about 1. Each operation keeps unit scale forwards and backwards: see unit_scaling.py.
+* u-mup: Blake et al. 2024, table 2: all weights of unit variance, hidden products over sqrt(fan_in), logits over
+  fan_in, rates that are about 1. Each operation keeps unit scale forwards and backwards: see unit_scaling.py.
 
 Depth is muP's only in u-mup. Decay is independent of the multipliers C: AdamW shrinks weights by rate x decay a step,
 and were rates of wide matrices lower they would decay less (Blake et al. 2024, section 3.1).
@@ -88,7 +88,9 @@ class UnitMuP(Standard):
         needed = {"norm": ("rmsnorm",), "norm_place": ("pre",), "attention": ("causal", "window", "strided")}
         for key, known in needed.items():
             if (value := getattr(options, key)) not in known:
-                raise UserError(f"model.parametrisation = 'u-mup': no rules for model.{key} = {value!r}; take {known}")
+                raise UserError(
+                    f"model.parametrisation = 'u-mup': no rules for model.{key} = {value!r}; take {' or '.join(known)}"
+                )
 
     def rule(self, role: Role, fan_in: int, shape: Shape) -> Rule:
         if role == "vector":
