@@ -93,7 +93,8 @@ def test_a_decoder_of_rounded_products_keeps_its_weights(tiny: Decoder) -> None:
     torch.nn.init.normal_(tiny.head.weight)
     tokens = torch.randint(0, 50, (4, 17))
     lost = fp8.count_lost(tiny, tokens[:, :-1], tokens[:, 1:].contiguous(), torch.arange(64))
-    assert lost.counts["weights"][0] == sum(p.numel() for n, p in tiny.named_parameters() if n.startswith("blocks") and p.dim() == 2)  # fmt: skip
+    products = [p for name, p in tiny.named_parameters() if name.startswith("blocks") and p.dim() == 2]
+    assert lost.counts["weights"][0] == sum(p.numel() for p in products)
     assert 0 < lost.counts["gradients"][1] <= lost.counts["gradients"][0]
 
 

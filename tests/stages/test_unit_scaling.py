@@ -31,8 +31,8 @@ def test_from_rates_to_the_text(tiny_study: Study, tmp_path: Path) -> None:
     asked = yaml.safe_load((ROOT / "studies/unit_scaling.yaml").read_text())["measured"]["unit_scaling"]
     asked["settings"] |= TINY
     folder = tmp_path / "found"
-    texts = {measure.write(tiny_study, measurement_of({"measured": {"unit_scaling": asked}}, "unit_scaling"), folder, f"job{i}")
-             for i in range(2)}  # fmt: skip
+    question = measurement_of({"measured": {"unit_scaling": asked}}, "unit_scaling")
+    texts = {measure.write(tiny_study, question, folder, f"job{i}") for i in range(2)}
     assert len(texts) == 1, "it is measured alike twice"
     rules = pd.read_csv(folder / "rules.csv")
     law = rules[rules["rule"] == transfer.LAW]

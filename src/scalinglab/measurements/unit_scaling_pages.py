@@ -126,8 +126,8 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
 {_rules_table(tables)}
 
 Losses are held-out nats a token, means over {tables["rules"]["seed"].nunique() - 1} seeds and these sizes;
-differences from the law are paired by seeds that chose no rate. Regret: on the sweep's seed, the loss with the rule's rate minus the
-lowest that the same parametrisation reached at that size with any rate.
+differences from the law are paired by seeds that chose no rate. Regret: on the sweep's seed, the loss with the rule's
+rate minus the lowest that the same parametrisation reached at that size with any rate.
 
 ![Loss over rates](basin.png)
 
