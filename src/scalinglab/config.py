@@ -144,6 +144,7 @@ class Training:
     beta1: Annotated[float, Field(ge=0, lt=1)]
     beta2: Annotated[float, Field(ge=0, lt=1)]
     eps: PositiveFloat
+    embedding_rate: PositiveFloat
     clip_norm: PositiveFloat
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     unique_tokens: Annotated[int, Field(ge=0)]

@@ -17,7 +17,7 @@ TINY = {
     "sizes": ["d8", "d16"],
     "tuned_at": "d8",
     "tokens": "8k",
-    "rates": {"standard": [0.05], "mup": [0.05], "u-mup": [1]},
+    "rates": {"standard": [0.05], "mup": [0.05], "u-mup": [1], "fast-embedding": [0.05]},
     "seeds": [1, 2, 3],
     "check_sizes": ["d8", "d16"],
     "check_steps": 2,

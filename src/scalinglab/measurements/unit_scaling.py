@@ -26,6 +26,7 @@ from scalinglab.training.schedule import run_rate, steps_of
 Row = dict[str, Any]
 Rates = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
 PARAMETRISATIONS = ("standard", "mup", "u-mup")
+FAMILIES = (*PARAMETRISATIONS, transfer.FAST)  # whose losses are measured over rates
 SWEEP_SEED = 0  # of the runs that choose rates
 
 
@@ -35,6 +36,7 @@ class Settings:
     tuned_at: str
     tokens: str
     rates: dict[str, Rates]
+    embedding_rate: PositiveFloat
     seeds: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
     margin: PositiveFloat
     check_sizes: Annotated[tuple[str, ...], Field(min_length=2)]
@@ -56,7 +58,11 @@ class Runs:
 
     def new(self, parametrisation: str, size: str, what: str) -> ShortRun:
         """An untrained model of this parametrisation."""
-        return ShortRun(study_of(self.study, parametrisation), size, f"{self._job}.{parametrisation}-{size}-{what}")
+        return ShortRun(
+            study_of(self.study, parametrisation, self.settings.embedding_rate),
+            size,
+            f"{self._job}.{parametrisation}-{size}-{what}",
+        )
 
     def train(self, one: ShortRun, peak: float) -> float:
         """Train to the end, and the held-out loss in nats a token; NaN where it diverged."""
@@ -79,9 +85,13 @@ class Runs:
         )
 
 
-def study_of(study: Study, parametrisation: str) -> Study:
-    """The study with this parametrisation and a head of its own."""
-    return replace(study, model=replace(study.model, parametrisation=parametrisation, tied_head=False))
+def study_of(study: Study, family: str, embedding_rate: float) -> Study:
+    """The study with a parametrisation and a head of its own, or in the standard form with a faster embedding."""
+    fast = family == transfer.FAST
+    name = "standard" if fast else family
+    training = replace(study.training, embedding_rate=embedding_rate) if fast else study.training
+    model = replace(study.model, parametrisation=name, tied_head=False)
+    return replace(study, model=model, training=training)
 
 
 def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
@@ -96,7 +106,7 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     basin = [
         {"parametrisation": parametrisation, "size": size, "rate": rate,
          "loss": runs.loss(parametrisation, size, SWEEP_SEED, rate)}
-        for parametrisation in PARAMETRISATIONS
+        for parametrisation in FAMILIES
         for size in settings.sizes
         for rate in settings.rates[parametrisation]
     ]  # fmt: skip
@@ -106,9 +116,10 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     for rule, parametrisation in transfer.RULES.items():
         tuned = transfer.tuned_rate(swept, parametrisation, settings.tuned_at)
         for size in settings.sizes:
-            rate = law.peak(size) if rule == transfer.LAW else tuned
+            rate = law.peak(size) if rule.startswith(transfer.LAW) else tuned
             for seed in (SWEEP_SEED, *settings.seeds):
                 row = {"rule": rule, "parametrisation": parametrisation, "size": size, "seed": seed, "rate": rate}
+                row["embedding rate"] = settings.embedding_rate if parametrisation == transfer.FAST else 1.0
                 rules.append({**row, "loss": runs.loss(parametrisation, size, seed, rate)})
     best = transfer.optima(swept)
     looked = {p: runs.once(f"look-{p}", lambda p=p: _look(runs, settings, best, p)) for p in PARAMETRISATIONS}

@@ -16,6 +16,7 @@ from scalinglab.theory.comparison import Comparison
 
 COLOUR = {"standard": "#b2182b", "mup": "#2166ac", "u-mup": "#1a9850"}
 MARKER = {"standard": "s", "mup": "o", "u-mup": "D"}
+FAMILIES = (*COLOUR, transfer.FAST)
 # Powers of width of a feature's change: a step of one rate moves every entry of a product by its width; u-muP divides
 # the embedding's rate by the root of the width.
 THEORY = {
@@ -58,9 +59,9 @@ def _coordinates(table: pd.DataFrame) -> Figure:
 
 def _basin(basin: pd.DataFrame, optima: pd.DataFrame, rules: pd.DataFrame) -> Figure:
     """A panel a parametrisation: losses over rates by width, bottoms as crosses; rings where the law would go."""
-    figure, axes = new_figure(len(COLOUR), width=3.4, height=3.3)
+    figure, axes = new_figure(len(FAMILIES), width=3.1, height=3.3)
     styles = ordered_style(list(basin["size"].unique()))
-    for axis, parametrisation in zip(axes, COLOUR, strict=True):
+    for axis, parametrisation in zip(axes, FAMILIES, strict=True):
         for size, line in _of(basin, parametrisation=parametrisation).groupby("size", sort=False):
             axis.plot(line["rate"], line["loss"], markersize=4, linewidth=1.1, label=str(size), **styles[size])
         best = _of(optima, parametrisation=parametrisation)
@@ -127,7 +128,9 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
 
 Losses are held-out nats a token, means over {tables["rules"]["seed"].nunique() - 1} seeds and these sizes;
 differences from the law are paired by seeds that chose no rate. Regret: on the sweep's seed, the loss with the rule's
-rate minus the lowest that the same parametrisation reached at that size with any rate.
+rate minus the lowest that the same parametrisation reached at that size with any rate. `{transfer.FAST}` is the
+standard form with an embedding that moves {tables["rules"]["embedding rate"].max():g} times as fast: u-mup moves its
+embedding faster too, and what that alone is worth is not a matter of width.
 
 ![Loss over rates](basin.png)
 
@@ -183,9 +186,17 @@ def _decision(tables: dict[str, pd.DataFrame]) -> str:
         f"(95 % interval {-best['high']:.3f} to {-best['low']:.3f}) in the mean over sizes. Its mean regret is "
         f"{regret[chosen]:.3f}, the law's {regret[transfer.LAW]:.3f}: what it gains is "
         f"{'more the transfer' if _by_transfer(tables, chosen) else 'more the lowest loss itself than the transfer'}. "
-        f"For a study that means `model.parametrisation: {transfer.RULES[chosen]}`, and in `tune` one size with rates "
-        f"around {_of(tables['rules'], rule=chosen)['rate'].iloc[0]:g}."
+        f"{_proposal(_of(tables['rules'], rule=chosen).iloc[0])}"
     )
+
+
+def _proposal(row: pd.Series) -> str:
+    """What a study would have to say to follow a rule."""
+    if row["parametrisation"] == transfer.FAST:
+        return f"For a study that means `training.embedding_rate: {row['embedding rate']:g}`, beside the law."
+    if row["parametrisation"] == "standard":
+        return f"For a study that means `tune.rates: [{row['rate']:g}]`."
+    return f"For a study that means `model.parametrisation: {row['parametrisation']}`, and `tune.rates: [{row['rate']:g}]`."
 
 
 def _by_transfer(tables: dict[str, pd.DataFrame], chosen: str) -> bool:
@@ -219,7 +230,7 @@ def _rules_table(tables: dict[str, pd.DataFrame]) -> str:
 
 def _optima_rows(optima: pd.DataFrame) -> str:
     lines = []
-    for parametrisation in COLOUR:
+    for parametrisation in FAMILIES:
         own = _of(optima, parametrisation=parametrisation)
         rates = ", ".join(f"{row['rate']:.3g}{'' if row['inside'] else ' (edge)'}" for _, row in own.iterrows())
         losses = ", ".join(f"{loss:.3f}" for loss in own["loss"])

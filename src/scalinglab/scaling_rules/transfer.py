@@ -12,6 +12,9 @@ from scalinglab.tuning import best_rate
 LAW = "standard, law"  # the present way: a power law of rates, from sweeps at several widths
 # Whose parametrisation each rule takes. All but the law take the best rate of one width.
 RULES = {LAW: "standard", "standard, one rate": "standard", "mup, one rate": "mup", "u-mup, one rate": "u-mup"}
+# The law with a faster embedding: u-mup moves its embedding many times faster too, and that is to be told apart.
+FAST = "fast-embedding"
+RULES[f"{LAW}, {FAST}"] = FAST
 
 
 def optima(basin: pd.DataFrame) -> pd.DataFrame:

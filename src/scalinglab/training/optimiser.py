@@ -25,7 +25,8 @@ class AdamW:
         for name in (*decayed, *(name for name in named if name not in set(decayed))):
             rule = model.rule_of(name)
             decay = training.weight_decay * rule.decay if name in set(decayed) else 0.0
-            self._groups.setdefault((decay, rule.rate), []).append(name)
+            faster = training.embedding_rate if name == "embedding.weight" else 1.0
+            self._groups.setdefault((decay, faster * rule.rate), []).append(name)
         self._named = named
         self._first = {name: torch.zeros_like(p) for name, p in named.items()}
         self._second = {name: torch.zeros_like(p) for name, p in named.items()}
