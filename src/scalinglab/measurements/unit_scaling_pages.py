@@ -196,7 +196,8 @@ def _proposal(row: pd.Series) -> str:
         return f"For a study that means `training.embedding_rate: {row['embedding rate']:g}`, beside the law."
     if row["parametrisation"] == "standard":
         return f"For a study that means `tune.rates: [{row['rate']:g}]`."
-    return f"For a study that means `model.parametrisation: {row['parametrisation']}`, and `tune.rates: [{row['rate']:g}]`."
+    said = f"`model.parametrisation: {row['parametrisation']}`, and `tune.rates: [{row['rate']:g}]`"
+    return f"For a study that means {said}."
 
 
 def _by_transfer(tables: dict[str, pd.DataFrame], chosen: str) -> bool:
