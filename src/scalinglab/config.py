@@ -129,6 +129,7 @@ class Model:
     feed_forward: str
     token_shift: bool
     tied_head: bool
+    parametrisation: str
     dropout: Annotated[float, Field(ge=0, lt=1)]
     rope_theta: PositiveFloat
 
@@ -143,6 +144,7 @@ class Training:
     beta1: Annotated[float, Field(ge=0, lt=1)]
     beta2: Annotated[float, Field(ge=0, lt=1)]
     eps: PositiveFloat
+    embedding_rate: PositiveFloat
     clip_norm: PositiveFloat
     precision: Literal["fp32", "bf16", "fp16"]
     loss_scale: Annotated[float, Field(ge=0)]

@@ -109,6 +109,21 @@ def test_adamw_is_torchs_own(smoke: Study) -> None:
         assert torch.equal(parameter, named[name]), name
 
 
+def test_the_embedding_has_its_own_rate(smoke: Study) -> None:
+    """It alone moves, in the first step of Adam, so many times as far."""
+    moved = {}
+    for factor in (1.0, 16.0):
+        faster = dataclasses.replace(smoke, training=dataclasses.replace(smoke.training, embedding_rate=factor))
+        model, optimiser = fresh(faster)
+        torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(0))
+        before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+        run(faster, model, optimiser, 0, 1, 0.001)
+        moved[factor] = {name: parameter.detach() - before[name] for name, parameter in model.named_parameters()}
+    torch.testing.assert_close(moved[16.0].pop("embedding.weight"), 16 * moved[1.0].pop("embedding.weight"),
+                               atol=1e-5, rtol=1e-3)  # fmt: skip
+    assert all(torch.equal(moved[16.0][name], moved[1.0][name]) for name in moved[1.0])
+
+
 def test_training_does_not_import_torchs_compiler() -> None:
     """It would cost each of hundreds of jobs more time than its training may take."""
     code = (

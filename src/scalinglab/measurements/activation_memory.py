@@ -122,7 +122,7 @@ def _loss(model: Decoder, tokens_BT: Tensor, group: int) -> Tensor:
 
 def _model(settings: Settings, study: Study, layers: int) -> Decoder:
     # Nothing drawn, and nothing that rows of a batch tell each other: else its parts are not the batch.
-    options = replace(study.model, dropout=0.0, norm="rmsnorm")
+    options = replace(study.model, dropout=0.0, norm="rmsnorm", parametrisation="standard")
     shape = shape_of(settings.size, options, VOCABULARY, settings.seq_len)
     model = Decoder(replace(shape, n_layer=layers), options)
     initialise(model, study.seed)

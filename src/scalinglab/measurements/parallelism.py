@@ -61,7 +61,7 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     # Parts that share nothing between the ends of the model, nor between heads: each stands in one process.
     options = replace(
         study.model, head_dim=settings.head_dim, kv_groups=1, dropout=0.0, tied_head=False, position="rope",
-        attention="causal", norm="rmsnorm",
+        attention="causal", norm="rmsnorm", parametrisation="standard",
     )  # fmt: skip
     shape = replace(shape_of(settings.size, options, VOCABULARY, settings.seq_len), n_layer=settings.layers)
     chosen = [scheme for scheme in SCHEMES if scheme.name in settings.schemes]

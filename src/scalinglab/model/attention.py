@@ -26,6 +26,7 @@ class CausalAttention(nn.Module):
             )
         self.n_head, self.n_kv_head, self.head_dim = shape.n_head, shape.n_kv_head, shape.head_dim
         self.window = shape.window
+        self.score_scale = self.head_dim**-0.5  # products of K channels of unit variance have variance K
         self.qkv = nn.Linear(shape.d_model, (self.n_head + 2 * self.n_kv_head) * self.head_dim, bias=False)
         self.out = nn.Linear(self.n_head * self.head_dim, shape.d_model, bias=False)
         self._rotate, self._bias = position.rotate, position.bias
@@ -55,8 +56,8 @@ class CausalAttention(nn.Module):
         )
 
     def scale(self) -> float:
-        """What scores are multiplied with: products of K independent channels of unit variance have variance K."""
-        return self.head_dim**-0.5
+        """What scores are multiplied with."""
+        return self.score_scale
 
     @staticmethod
     def pairs(shape: Shape) -> int:
@@ -68,6 +69,11 @@ class CausalAttention(nn.Module):
         q_BHTK, k_BHTK, _ = self._project(x_BTD)
         return self._weigh(q_BHTK, self._for_each_query_head(k_BHTK))
 
+    def scores(self, x_BTD: Tensor) -> Tensor:
+        """[B, H, T, T] scaled products of all queries and keys, before any bias and mask."""
+        q_BHTK, k_BHTK, _ = self._project(x_BTD)
+        return q_BHTK @ self._for_each_query_head(k_BHTK).transpose(-1, -2) * self.scale()
+
     def _weigh(self, q_BHQK: Tensor, k_BHTK: Tensor) -> Tensor:
         """[B, H, Q, T] weights of the last Q of T positions."""
         scores_BHQT = q_BHQK @ k_BHTK.transpose(-1, -2) * self.scale()
@@ -75,9 +81,9 @@ class CausalAttention(nn.Module):
         if (bias_HQT := self._bias(length, queries)) is not None:
             scores_BHQT = scores_BHQT + bias_HQT
         distance_QT = distances(length, scores_BHQT.device, queries)
-        return scores_BHQT.masked_fill(~self._reads(distance_QT), -torch.inf).softmax(dim=-1)
+        return scores_BHQT.masked_fill(~self.reads(distance_QT), -torch.inf).softmax(dim=-1)
 
-    def _reads(self, distance_QT: Tensor) -> Tensor:
+    def reads(self, distance_QT: Tensor) -> Tensor:
         """Whether keys so far behind their query are looked at."""
         return distance_QT >= 0
 
@@ -113,7 +119,7 @@ class WindowAttention(CausalAttention):
         k_BHTK, v_BHTK = self._for_each_query_head(k_BHTK), self._for_each_query_head(v_BHTK)
         return attention_kernels.windowed(q_BHTK, k_BHTK, v_BHTK, self.window, self.scale())
 
-    def _reads(self, distance_QT: Tensor) -> Tensor:
+    def reads(self, distance_QT: Tensor) -> Tensor:
         return (distance_QT >= 0) & (distance_QT < self.window)
 
 
@@ -130,7 +136,7 @@ class StridedAttention(CausalAttention):
         k_BHTK, v_BHTK = self._for_each_query_head(k_BHTK), self._for_each_query_head(v_BHTK)
         return attention_kernels.strided(q_BHTK, k_BHTK, v_BHTK, self.window, self.scale())
 
-    def _reads(self, distance_QT: Tensor) -> Tensor:
+    def reads(self, distance_QT: Tensor) -> Tensor:
         return (distance_QT >= 0) & ((distance_QT < self.window) | (distance_QT % self.window == 0))
 
 
@@ -155,7 +161,7 @@ class LinearAttention(CausalAttention):
     def _weigh(self, q_BHQK: Tensor, k_BHTK: Tensor) -> Tensor:
         scores_BHQT = (F.elu(q_BHQK) + 1) @ (F.elu(k_BHTK) + 1).transpose(-1, -2)
         queries, length = scores_BHQT.shape[-2:]
-        scores_BHQT = scores_BHQT * self._reads(distances(length, scores_BHQT.device, queries))
+        scores_BHQT = scores_BHQT * self.reads(distances(length, scores_BHQT.device, queries))
         return scores_BHQT / scores_BHQT.sum(dim=-1, keepdim=True)
 
 
@@ -178,7 +184,11 @@ class TokenShift(nn.Module):
             if memory.shifted_B1D is not None:
                 previous_BTD = torch.cat([memory.shifted_B1D, x_BTD], dim=1)[:, :-1]
             memory.shifted_B1D = x_BTD[:, -1:]
-        return torch.lerp(x_BTD, previous_BTD, self.mix_D)
+        return torch.lerp(x_BTD, previous_BTD, self.mix(x_BTD))
+
+    def mix(self, x_BTD: Tensor) -> Tensor:
+        """[D] share of the previous position."""
+        return self.mix_D
 
 
 ATTENTIONS: dict[str, type[CausalAttention]] = {

@@ -1,6 +1,5 @@
 """The decoder: embedding, blocks, final norm, head."""
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -12,9 +11,13 @@ from scalinglab.model.feed_forward import FEED_FORWARDS
 from scalinglab.model.linear_loss import linear_cross_entropy
 from scalinglab.model.memory import LayerMemory
 from scalinglab.model.norms import NORMS
+from scalinglab.model.parametrisations import PARAMETRISATIONS, Rule, role_of
 from scalinglab.model.positions import POSITIONS, NoPosition
+from scalinglab.model.readout import Readout
 from scalinglab.model.registry import pick
+from scalinglab.model.residual import Residual
 from scalinglab.model.shape import Shape
+from scalinglab.model.unit_scaling import UnitEmbedding, UnitReadout, UnitRMSNorm, unit_scale
 
 
 def dropout(options: config.Model) -> nn.Module:
@@ -37,15 +40,21 @@ class Block(nn.Module):
         self.feed_forward_norm = norm(shape.d_model)
         self.feed_forward = pick(FEED_FORWARDS, "feed_forward", options.feed_forward)(shape)
         self.dropout = dropout(options)
+        self.attention_residual, self.feed_forward_residual = Residual(), Residual()
         self._behind = options.norm_place == "post"
 
     def forward(self, x_BTD: Tensor, memory: LayerMemory | None = None) -> Tensor:
         """memory: of the positions before x, which is added to it."""
-        x_BTD = x_BTD + self.dropout(self.attention(self.attention_input(x_BTD, memory), memory))
+        x_BTD = self.attention_residual(
+            x_BTD, lambda y_BTD: self.dropout(self.attention(self.attention_input(y_BTD, memory), memory))
+        )
         if self._behind:
             x_BTD = self.attention_norm(x_BTD)
-            return self.feed_forward_norm(x_BTD + self.dropout(self.feed_forward(x_BTD)))
-        return x_BTD + self.dropout(self.feed_forward(self.feed_forward_norm(x_BTD)))
+            x_BTD = self.feed_forward_residual(x_BTD, lambda y_BTD: self.dropout(self.feed_forward(y_BTD)))
+            return self.feed_forward_norm(x_BTD)
+        return self.feed_forward_residual(
+            x_BTD, lambda y_BTD: self.dropout(self.feed_forward(self.feed_forward_norm(y_BTD)))
+        )
 
     def attention_input(self, x_BTD: Tensor, memory: LayerMemory | None = None) -> Tensor:
         """What the attention reads of the block's input."""
@@ -65,9 +74,33 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList(Block(shape, options, self.position) for _ in range(shape.n_layer))
         final = "none" if options.norm_place == "post" else options.norm  # the last block ended with one
         self.norm = pick(NORMS, "norm", final)(shape.d_model)
-        self.head = nn.Linear(shape.d_model, shape.vocab_size, bias=False)
+        self.head = Readout(shape.d_model, shape.vocab_size, bias=False)
         if options.tied_head:
             self.head.weight = self.embedding.weight
+        self._parametrise(options)
+
+    def _parametrise(self, options: config.Model) -> None:
+        """Set what weights and scores are multiplied with; gradient_unit: the norm of a gradient of usual size."""
+        self.parametrisation = pick(PARAMETRISATIONS, "parametrisation", options.parametrisation)
+        self.parametrisation.check(options)
+        self.gradient_unit = 1.0
+        for layer, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            block.attention.score_scale = self.parametrisation.attention_scale(self.shape.head_dim, options)
+            if self.parametrisation.unit:
+                unit_scale(block, layer, self.shape.n_layer, self.shape.seq_len)
+        if self.parametrisation.unit:
+            self.embedding = UnitEmbedding(self.shape.vocab_size, self.shape.d_model)
+            self.norm = UnitRMSNorm(self.shape.d_model, eps=1e-6)
+            self.head = UnitReadout(self.shape.d_model, self.shape.vocab_size, bias=False)
+            self.gradient_unit = sum(parameter.numel() for parameter in self.parameters()) ** 0.5
+        self.head.multiplier = self.rule_of("head.weight").multiplier
+
+    def rule_of(self, name: str) -> Rule:
+        """How a parameter starts, acts and moves."""
+        parameter = self.get_parameter(name)
+        role = role_of(name, parameter.dim())
+        return self.parametrisation.rule(role, parameter.shape[-1], self.shape)
 
     def hidden(self, tokens_BT: Tensor) -> Tensor:
         """Features [B, T, D] after the final norm."""
@@ -95,28 +128,24 @@ class Decoder(nn.Module):
         The head runs at those places only: inside skill documents most targets are noise that nothing could learn.
         """
         x_ND = self.hidden(tokens_BT).flatten(0, 1).index_select(0, scored_N)
-        return linear_cross_entropy(x_ND, self.head.weight, targets_BT.flatten().index_select(0, scored_N), smoothing)
+        x_ND, weight_VD = self.head.operands(x_ND)
+        return linear_cross_entropy(x_ND, weight_VD, targets_BT.flatten().index_select(0, scored_N), smoothing)
 
 
 @torch.no_grad()
 def initialise(model: Decoder, seed: int) -> None:
-    """Draw the weights: every matrix normal with variance 1 / (3 fan_in), its output scale independent of width.
+    """Draw the weights: matrices normal with the scale that the parametrisation gives each (parametrisations.py).
 
-    Matrices that write into the residual stream start smaller by sqrt(2 n_layer) (Radford et al. 2019, section 2.3);
-    embeddings have unit scale, and the head starts at zero, so that the first loss is exactly ln V.
+    In the standard one the output scale of matrices is independent of width, and the head starts at zero, so that the
+    first loss is exactly ln V. A tied head starts smaller than an embedding of its own would.
     """
     generator = torch.Generator().manual_seed(seed)
-    residual = 1 / math.sqrt(2 * model.shape.n_layer)
+    tied = model.head.weight is model.embedding.weight
     for name, parameter in model.named_parameters():
-        if parameter.dim() < 2 or name.startswith("position."):
-            continue
-        if name == "embedding.weight":
-            scale = 1.0 if model.head.weight is not parameter else 1 / math.sqrt(model.shape.d_model)
-        elif name == "head.weight":
+        scale = model.rule_of(name).initial
+        if tied and name == "embedding.weight":
+            scale = model.shape.d_model**-0.5
+        if scale == 0:
             parameter.zero_()
-            continue
-        else:
-            scale = 1 / math.sqrt(3 * parameter.shape[1])
-            if name.endswith(("attention.out.weight", "down.weight")):
-                scale *= residual
-        parameter.normal_(0.0, scale, generator=generator)
+        elif scale is not None:
+            parameter.normal_(0.0, scale, generator=generator)

@@ -18,12 +18,12 @@ class Plain(nn.Module):
 
     def __init__(self, shape: Shape, activation: Activation) -> None:
         super().__init__()
-        self._activation = activation
+        self.activation = activation
         self.up = nn.Linear(shape.d_model, shape.d_ff, bias=False)
         self.down = nn.Linear(shape.d_ff, shape.d_model, bias=False)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        return self.down(self._activation(self.up(x_BTD)))
+        return self.down(self.activation(self.up(x_BTD)))
 
 
 class Gated(nn.Module):
@@ -36,13 +36,13 @@ class Gated(nn.Module):
 
     def __init__(self, shape: Shape, activation: Activation) -> None:
         super().__init__()
-        self._activation = activation
+        self.activation = activation
         self.gate = nn.Linear(shape.d_model, shape.d_ff, bias=False)
         self.up = nn.Linear(shape.d_model, shape.d_ff, bias=False)
         self.down = nn.Linear(shape.d_ff, shape.d_model, bias=False)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        return self.down(self._activation(self.gate(x_BTD)) * self.up(x_BTD))
+        return self.down(self.activation(self.gate(x_BTD)) * self.up(x_BTD))
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ def train(
             with autocast(lowered(training, execution), device):
                 loss = forward(batch.tokens_BT, batch.targets_BT, batch.scored_N, training.label_smoothing)
             optimiser.backward(loss)
-        norm = nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm, foreach=True)
+        norm = nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm * model.gradient_unit, foreach=True)
         optimiser.step(rate)
         meter.add(loss, norm)
         point = None

@@ -5,10 +5,11 @@ they are made, 1.7 s of CPU time a process, longer than many a job trains.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.adamw import adamw
 
 from scalinglab.config import Training
+from scalinglab.model.decoder import Decoder
 from scalinglab.training.loss_scale import LossScale
 
 
@@ -18,13 +19,18 @@ class AdamW:
     loss_scale: what gradients are made with; None where the loss is not scaled.
     """
 
-    def __init__(self, model: nn.Module, training: Training) -> None:
+    def __init__(self, model: Decoder, training: Training) -> None:
         self._model, self._training = model, training
         named = dict(model.named_parameters())
         tables = ("embedding.", "position.")
         decayed = [name for name, p in named.items() if p.dim() == 2 and not name.startswith(tables)]
-        plain = [name for name in named if name not in set(decayed)]
-        self._groups = [(decayed, training.weight_decay), (plain, 0.0)]
+        # By decay and learning rate, both times what the parametrisation says.
+        self._groups: dict[tuple[float, float], list[str]] = {}
+        for name in (*decayed, *(name for name in named if name not in set(decayed))):
+            rule = model.rule_of(name)
+            decay = training.weight_decay * rule.decay if name in set(decayed) else 0.0
+            faster = training.embedding_rate if name == "embedding.weight" else 1.0
+            self._groups.setdefault((decay, faster * rule.rate), []).append(name)
         self._named = named
         self._first = {name: torch.zeros_like(p) for name, p in named.items()}
         self._second = {name: torch.zeros_like(p) for name, p in named.items()}
@@ -52,7 +58,7 @@ class AdamW:
 
     @torch.no_grad()
     def _update(self, rate: float) -> None:
-        for all_names, decay in self._groups:
+        for (decay, factor), all_names in self._groups.items():
             names = [name for name in all_names if self._named[name].grad is not None]
             grads = [grad for name in names if (grad := self._named[name].grad) is not None]
             adamw(
@@ -66,7 +72,7 @@ class AdamW:
                 amsgrad=False,
                 beta1=self._training.beta1,
                 beta2=self._training.beta2,
-                lr=rate,
+                lr=rate * factor,
                 weight_decay=decay,
                 eps=self._training.eps,
                 maximize=False,

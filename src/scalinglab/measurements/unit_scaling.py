@@ -1,0 +1,180 @@
+"""Standard parametrisation, muP and u-muP: coordinates, transfer of the learning rate, scales of tensors, FP8.
+
+The present way, a power law of rates from sweeps at several widths, is held against rules that take the best rate of
+one width: model/parametrisations.py. What is asked of each is in scaling_rules/.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from scalinglab import config
+from scalinglab.config import PositiveFloat, PositiveInt, Study, tokens_of, width_of
+from scalinglab.measurements import Row, unit_scaling_pages
+from scalinglab.scaling_rules import coordinates, fp8, scales, transfer
+from scalinglab.stages.checkpoints import Checkpoint
+from scalinglab.stages.pretraining import read_rate_law
+from scalinglab.stages.short_runs import ShortRun, job_identity
+from scalinglab.training.schedule import run_rate, steps_of
+
+Rates = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
+PARAMETRISATIONS = ("standard", "mup", "u-mup")
+FAMILIES = (*PARAMETRISATIONS, transfer.FAST)  # whose losses are measured over rates
+SWEEP_SEED = 0  # of the runs that choose rates
+
+
+@dataclass(frozen=True, config=config.STRICT)
+class Settings:
+    sizes: Annotated[tuple[str, ...], Field(min_length=2)]
+    tuned_at: str
+    tokens: str
+    rates: dict[str, Rates]
+    embedding_rate: PositiveFloat
+    seeds: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
+    margin: PositiveFloat
+    check_sizes: Annotated[tuple[str, ...], Field(min_length=2)]
+    check_steps: PositiveInt
+    check_rates: dict[str, PositiveFloat]
+    looked_at: str
+    start: PositiveInt
+    gradient_scale: PositiveFloat
+
+
+class Runs:
+    """Short runs of one job, each trained once, whatever is killed in between."""
+
+    def __init__(self, study: Study, settings: Settings, job: str) -> None:
+        self.study, self.settings, self._job = study, settings, job
+        self._done = Checkpoint(study, job, job_identity(study, asdict(settings), asdict(read_rate_law(study))))
+        self._found: dict[str, Any] = found[1]["found"] if (found := self._done.load()) else {}
+        self.steps = steps_of(tokens_of(settings.tokens), study.training.batch_tokens)
+
+    def new(self, parametrisation: str, size: str, what: str) -> ShortRun:
+        """An untrained model of this parametrisation."""
+        return ShortRun(
+            study_of(self.study, parametrisation, self.settings.embedding_rate),
+            size,
+            f"{self._job}.{parametrisation}-{size}-{what}",
+        )
+
+    def train(self, one: ShortRun, peak: float) -> float:
+        """Train to the end, and the held-out loss in nats a token; NaN where it diverged."""
+        one.train(self.steps, run_rate(peak, self.steps, self.study.training))
+        return one.held_out_loss()
+
+    def once(self, key: str, make: Any) -> Any:
+        """What make() gave when it was first called for this key."""
+        if key not in self._found:
+            self._found[key] = make()
+            self._done.save({}, {"found": self._found})
+        return self._found[key]
+
+    def loss(self, parametrisation: str, size: str, seed: int, peak: float) -> float:
+        """The held-out loss of a run."""
+        label = f"d{width_of(size)}s{seed}"
+        return self.once(
+            f"{parametrisation}-{label}-{peak:g}",
+            lambda: self.train(self.new(parametrisation, label, f"{peak:g}"), peak),
+        )
+
+
+def study_of(study: Study, family: str, embedding_rate: float) -> Study:
+    """The study with a parametrisation and a head of its own, or in the standard form with a faster embedding."""
+    fast = family == transfer.FAST
+    name = "standard" if fast else family
+    training = replace(study.training, embedding_rate=embedding_rate) if fast else study.training
+    model = replace(study.model, parametrisation=name, tied_head=False)
+    return replace(study, model=model, training=training)
+
+
+def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
+    """Tables `coordinates`, `basin`, `rules`, `scales`, `fp8`, and what follows from them: see each function."""
+    runs = Runs(study, settings, job)
+    check = [
+        row
+        for parametrisation in PARAMETRISATIONS
+        for size in settings.check_sizes
+        for row in runs.once(f"check-{parametrisation}-{size}", lambda p=parametrisation, s=size: _check(runs, p, s))
+    ]
+    basin = [
+        {"parametrisation": parametrisation, "size": size, "rate": rate,
+         "loss": runs.loss(parametrisation, size, SWEEP_SEED, rate)}
+        for parametrisation in FAMILIES
+        for size in settings.sizes
+        for rate in settings.rates[parametrisation]
+    ]  # fmt: skip
+    swept = pd.DataFrame(basin)
+    law = read_rate_law(study)
+    rules: list[Row] = []
+    for rule, parametrisation in transfer.RULES.items():
+        tuned = transfer.tuned_rate(swept, parametrisation, settings.tuned_at)
+        for size in settings.sizes:
+            rate = law.peak(size) if rule.startswith(transfer.LAW) else tuned
+            for seed in (SWEEP_SEED, *settings.seeds):
+                row = {"rule": rule, "parametrisation": parametrisation, "size": size, "seed": seed, "rate": rate}
+                row["embedding rate"] = settings.embedding_rate if parametrisation == transfer.FAST else 1.0
+                rules.append({**row, "loss": runs.loss(parametrisation, size, seed, rate)})
+    best = transfer.optima(swept)
+    looked = {p: runs.once(f"look-{p}", lambda p=p: _look(runs, settings, best, p)) for p in PARAMETRISATIONS}
+    return {
+        "coordinates": check,
+        "basin": basin,
+        "optima": best.to_dict("records"),
+        "rules": rules,
+        "regrets": transfer.regrets(swept, pd.DataFrame(rules)).to_dict("records"),
+        "verdicts": [asdict(one) for one in transfer.judge(pd.DataFrame(rules), settings.margin)],
+        "scales": [row for found in looked.values() for row in found["scales"]],
+        "fp8": [row for found in looked.values() for row in found["fp8"]],
+    }
+
+
+def _check(runs: Runs, parametrisation: str, size: str) -> list[Row]:
+    one = runs.new(parametrisation, size, "check")
+    settings = runs.settings
+    batches = [one.batches[step] for step in range(settings.check_steps)]
+    found = coordinates.check(one.model, one.optimiser, batches, settings.check_rates[parametrisation])
+    return [{"parametrisation": parametrisation, "width": width_of(size), **row} for row in found]
+
+
+def _look(runs: Runs, settings: Settings, best: pd.DataFrame, parametrisation: str) -> Mapping[str, list[Row]]:
+    """Scales of tensors early and late in one run at its best rate, and the same run with products in 8 bits."""
+    mine = best[best["parametrisation"] == parametrisation].set_index("size")
+    nearest = min(mine.index, key=lambda size: abs(np.log(width_of(size) / width_of(settings.looked_at))))
+    peak = float(mine.loc[nearest, "rate"])
+    one = runs.new(parametrisation, settings.looked_at, "exact")
+    rate_of = run_rate(peak, runs.steps, runs.study.training)
+    found: list[Row] = []
+    for when, last in (("start", settings.start), ("end", runs.steps)):
+        one.train(last, rate_of)
+        tensors = scales.tensor_scales(one.model, one.batches[last])
+        found += [{"parametrisation": parametrisation, "when": when, **row} for row in tensors]
+    exact = one.held_out_loss()
+    if parametrisation == "mup":  # at the base width it is the standard one
+        return {"scales": found, "fp8": []}
+    rounded = []
+    for scale in (1.0,) if parametrisation == "u-mup" else (1.0, settings.gradient_scale):
+        short = runs.new(parametrisation, settings.looked_at, f"fp8-{scale:g}")
+        fp8.round_products(short.model, scale)
+        loss = runs.train(short, peak)
+        batch = short.batches[runs.steps]
+        lost = fp8.count_lost(short.model, batch.tokens_BT, batch.targets_BT, batch.scored_N)
+        row: Row = {"parametrisation": parametrisation, "gradient scale": scale, "fp32": exact, "fp8": loss}
+        for kind, (total, flushed, cut) in sorted(lost.counts.items()):
+            row |= {f"{kind} flushed": flushed / total, f"{kind} saturated": cut / total}
+        rounded.append(row)
+    return {"scales": found, "fp8": rounded}
+
+
+def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
+    """`coordinates`, `basin` and `scales`."""
+    return unit_scaling_pages.figures(tables)
+
+
+def findings(tables: dict[str, pd.DataFrame]) -> str:
+    return unit_scaling_pages.findings(tables)

@@ -1,0 +1,49 @@
+"""The question about unit scaling from its YAML file to its text, on random tokens."""
+
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from scalinglab.config import Study
+from scalinglab.files import write_json
+from scalinglab.paths import Paths
+from scalinglab.scaling_rules import transfer
+from scalinglab.stages import measure
+from scalinglab.theory.measurement import measurement_of
+from tests.conftest import ROOT
+
+TINY = {
+    "sizes": ["d8", "d16"],
+    "tuned_at": "d8",
+    "tokens": "8k",
+    "rates": {"standard": [0.05], "mup": [0.05], "u-mup": [1], "fast-embedding": [0.05]},
+    "seeds": [1, 2, 3],
+    "check_sizes": ["d8", "d16"],
+    "check_steps": 2,
+    "looked_at": "d8",
+    "start": 2,
+}
+
+
+def test_from_rates_to_the_text(tiny_study: Study, tmp_path: Path) -> None:
+    write_json(Paths("smoke").rate_law, {"prefactor": 0.8, "exponent": -1.0})
+    asked = yaml.safe_load((ROOT / "studies/unit_scaling.yaml").read_text())["measured"]["unit_scaling"]
+    asked["settings"] |= TINY
+    folder = tmp_path / "found"
+    question = measurement_of({"measured": {"unit_scaling": asked}}, "unit_scaling")
+    text = measure.write(tiny_study, question, folder, "job")
+    rules = pd.read_csv(folder / "rules.csv")
+    law = rules[rules["rule"] == transfer.LAW]
+    assert dict(zip(law["size"], law["rate"], strict=True)) == {"d8": 0.1, "d16": 0.05}
+    assert len(rules) == len(transfer.RULES) * 2 * 4
+    verdicts = pd.read_csv(folder / "verdicts.csv")
+    assert all(
+        f"| {row.difference:+.3f} | {row.low:+.3f} to {row.high:+.3f} |" in text for row in verdicts.itertuples()
+    )
+    fp8 = pd.read_csv(folder / "fp8.csv")
+    assert fp8["parametrisation"].tolist() == ["standard", "standard", "u-mup"]
+    assert fp8.loc[0, "gradients flushed"] > fp8.loc[1, "gradients flushed"]
+    assert all(
+        (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG") for name in ("coordinates", "basin", "scales")
+    )
