@@ -117,7 +117,7 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
         for size in settings.sizes:
             rate = law.peak(size) if rule.startswith(transfer.LAW) else tuned
             for seed in (SWEEP_SEED, *settings.seeds):
-                row = {"rule": rule, "parametrisation": parametrisation, "size": size, "seed": seed, "rate": rate}
+                row: Row = {"rule": rule, "parametrisation": parametrisation, "size": size, "seed": seed, "rate": rate}
                 row["embedding rate"] = settings.embedding_rate if parametrisation == transfer.FAST else 1.0
                 rules.append({**row, "loss": runs.loss(parametrisation, size, seed, rate)})
     best = transfer.optima(swept)
