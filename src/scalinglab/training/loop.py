@@ -97,7 +97,8 @@ def train(
         if noisy:
             torch.manual_seed(step)  # what is dropped is a function of the step as well
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-            loss = forward(batch.tokens_BT, batch.targets_BT, batch.scored_N, training.label_smoothing)
+            inputs = (batch.tokens_BT, batch.targets_BT, batch.scored_N)
+            loss = forward(*inputs, training.label_smoothing, batch.two_way)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm, foreach=True)
         optimiser.step(rate)
@@ -114,4 +115,5 @@ def train(
 def _to(batch: Batch, device: torch.device) -> Batch:
     if device.type == "cpu":
         return batch
-    return Batch(*(t.to(device, non_blocking=True) for t in (batch.tokens_BT, batch.targets_BT, batch.scored_N)))
+    moved = (t.to(device, non_blocking=True) for t in (batch.tokens_BT, batch.targets_BT, batch.scored_N))
+    return Batch(*moved, batch.two_way)
