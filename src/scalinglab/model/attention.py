@@ -30,9 +30,7 @@ class CausalAttention(nn.Module):
         self.out = nn.Linear(self.n_head * self.head_dim, shape.d_model, bias=False)
         self._rotate, self._bias = position.rotate, position.bias
 
-    def forward(
-        self, x_BTD: Tensor, memory: LayerMemory | None = None, visible_TT: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x_BTD: Tensor, memory: LayerMemory | None = None, visible_TT: Tensor | None = None) -> Tensor:
         """memory: of the positions before x, which are read as well; x is added to it. visible: what sees what (query,
         key) instead of the past alone, for x without a memory."""
         if visible_TT is not None:

@@ -39,15 +39,11 @@ class Block(nn.Module):
         self.dropout = dropout(options)
         self._behind = options.norm_place == "post"
 
-    def forward(
-        self, x_BTD: Tensor, memory: LayerMemory | None = None, visible_TT: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x_BTD: Tensor, memory: LayerMemory | None = None, visible_TT: Tensor | None = None) -> Tensor:
         """memory: of the positions before x, which is added to it. visible: see CausalAttention."""
         return self.feed(self.attend(x_BTD, memory, visible_TT))
 
-    def attend(
-        self, x_BTD: Tensor, memory: LayerMemory | None = None, visible_TT: Tensor | None = None
-    ) -> Tensor:
+    def attend(self, x_BTD: Tensor, memory: LayerMemory | None = None, visible_TT: Tensor | None = None) -> Tensor:
         """The first half, attention."""
         x_BTD = x_BTD + self.dropout(self.attention(self.attention_input(x_BTD, memory), memory, visible_TT))
         return self.attention_norm(x_BTD) if self._behind else x_BTD

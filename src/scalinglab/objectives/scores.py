@@ -53,7 +53,12 @@ def suffix_nats(
 
 @torch.no_grad()
 def last_answers(
-    model: Decoder, objective: Objective, skill: Skill, documents_RN: NDArray[np.uint16], specials: Specials, offset: int
+    model: Decoder,
+    objective: Objective,
+    skill: Skill,
+    documents_RN: NDArray[np.uint16],
+    specials: Specials,
+    offset: int,
 ) -> float:
     """Share of skill documents whose last answer symbol is the likeliest token of all, behind all before it.
 

@@ -88,9 +88,7 @@ class Spans(Objective):
         return ended(tokens_BT, specials.cls), tokens_BT.shape[1]
 
 
-def random_spans(
-    generator: np.random.Generator, rows: int, length: int, noise: int, spans: int
-) -> NDArray[np.bool_]:
+def random_spans(generator: np.random.Generator, rows: int, length: int, noise: int, spans: int) -> NDArray[np.bool_]:
     """[R, length] True in `spans` spans of `noise` tokens together, none at the beginning, none touching another."""
     cut_RS = _parts(generator, rows, noise, spans)
     kept_RS = _parts(generator, rows, length - noise + 1, spans + 1)
