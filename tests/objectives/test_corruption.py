@@ -1,4 +1,4 @@
-"""Batches of every objective: nothing of a row is lost, nothing but targets is hidden, and all is a function of the step."""
+"""Batches of every objective lose nothing of a row, hide nothing but targets, and are functions of the step."""
 
 import numpy as np
 import pytest

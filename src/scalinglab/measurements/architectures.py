@@ -17,9 +17,9 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
         lines.append(f"| {name} | {parameters:.3f} | {tokens:.3f} | {flops:.3f} |")
     table = "\n".join(lines)
     return f"""{report(tables)}
-**What is equal**, as ratios to the reference. A token passes either the encoder or the decoder of an encoder-decoder, so
-that one of as many parameters takes fewer FLOPs a token (Raffel et al. 2020, section 3.2.2), and one of as many FLOPs has
-more parameters. FLOPs are those of the pairs that see each other, and of the head where there is a target.
+**What is equal**, as ratios to the reference. A token passes either the encoder or the decoder of an encoder-decoder,
+so that one of as many parameters takes fewer FLOPs a token (Raffel et al. 2020, section 3.2.2), and one of as many
+FLOPs has more parameters. FLOPs are those of the pairs that see each other, and of the head where there is a target.
 
 | variant | parameters | tokens | training FLOPs |
 |---|---|---|---|

@@ -1,4 +1,4 @@
-"""What should a model be trained to predict? One stack of blocks, under objectives that differ in targets and in sight."""
+"""What should a model be trained to predict? One stack of blocks, under objectives that differ in what is seen."""
 
 import pandas as pd
 
@@ -19,8 +19,8 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     )
     for name, row in means[means["next sentence"].notna()].iterrows():
         said += (
-            f" Next-sentence prediction ({name}): {interval(row['next sentence'], rows)} of {rows} pairs of halves told "
-            "rightly, where chance is 50 %."
+            f" Next-sentence prediction ({name}): {interval(row['next sentence'], rows)} of {rows} pairs of halves "
+            "told rightly, where chance is 50 %."
         )
     return f"""{report(tables)}
 {said}

@@ -111,13 +111,13 @@ def _tasks(tables: dict[str, pd.DataFrame]) -> Figure:
         left.plot(runs[column], runs["variant"].map(place) + shift, ".", alpha=0.4, color=styles[column]["color"])
         left.plot(means, means.index.map(place) + shift, linestyle="", label=SKILL_TITLES[title], **styles[column])
     left.set_xlabel("last answers that are right, share")
-    for column, label, style in (
-        ("accuracy", "pretrained", {"color": "#2166ac", "marker": "o"}),
-        ("accuracy untrained", "untrained", {"color": "#b2182b", "marker": "s"}),
+    for column, label, colour, marker in (
+        ("accuracy", "pretrained", "#2166ac", "o"),
+        ("accuracy untrained", "untrained", "#b2182b", "s"),
     ):
         means = runs.groupby("variant")[column].mean()
-        right.plot(runs[column], runs["variant"].map(place), ".", alpha=0.4, color=style["color"])
-        right.plot(means, means.index.map(place), linestyle="", label=f"{label}, then fine-tuned", **style)
+        right.plot(runs[column], runs["variant"].map(place), ".", alpha=0.4, color=colour)
+        right.plot(means, means.index.map(place), marker, label=f"{label}, then fine-tuned", color=colour)
     right.axvline(task["majority"], color="black", linestyle=":", linewidth=1, label="largest class")
     right.set_xlabel(f"windows whose class is told, of {task['classes']} classes, share")
     for axis in (left, right):
@@ -156,25 +156,25 @@ def report(tables: dict[str, pd.DataFrame]) -> str:
         shares = [f"{row[column]:.1%}" for column in skills]
         shares += [interval(row[column], task["test"]) for column in ("accuracy", "accuracy untrained")]
         tasks.append(f"| {name} | {row['loss']:.3f} | {' | '.join(shares)} |")
-    newline = "\n"
+    lines, of_tasks, packages = "\n".join(main), "\n".join(tasks), task["names"].replace(" ", ", ")
     return f"""![Differences](forest.png)
 
-Models of {task["size"]}, {asked["seeds"]} paired seeds; each variant at the best of its rates (times the study's), chosen by
-{asked["compare"]} on another seed. Compared: {asked["compare"]}; margin {asked["margin"]:g}. Suffix nats: the second half of {task["rows"]} held-out
-rows of text given the first, a token, as the product of one factor a token.
+Models of {task["size"]}, {asked["seeds"]} paired seeds; each variant at the best of its rates (times the study's), chosen
+by suffix nats on another seed. Compared: {asked["compare"]}; margin {asked["margin"]:g}. Suffix nats: the second half of
+{task["rows"]} held-out rows of text given the first, a token, as the product of one factor a token.
 
-{newline.join(main)}
+{lines}
 
-**Tasks.** Last answers of {task["documents"]} held-out documents a skill, behind everything before them, free among the whole
-vocabulary. Classes: which of {task["classes"]} packages ({task["names"].replace(" ", ", ")}) a window of a file is from, after
-{task["steps"]} steps of fine-tuning on {task["train"]} windows of other files; {task["test"]} windows to tell, of which the
-largest class has {task["majority"]:.1%}; their 95 % intervals (Wilson) are for the windows. The text of the files, though
-no label, may have come by in pretraining, of all variants alike.
+**Tasks.** Last answers of {task["documents"]} held-out documents a skill, behind everything before them, free among
+the whole vocabulary. Classes: which of {task["classes"]} packages ({packages}) a window of a file is from, after
+{task["steps"]} steps of fine-tuning on {task["train"]} windows of other files; {task["test"]} windows to tell, of which
+the largest class has {task["majority"]:.1%}; their 95 % intervals (Wilson) are for the windows. The text of the files,
+though no label, may have come by in pretraining, of all variants alike.
 
 ![Tasks](tasks.png)
 
-{newline.join(tasks)}
+{of_tasks}
 
-*Own loss* is each objective's on held-out text. It is of its own targets, and so compares with none of another objective:
-`compare: loss` is refused. In rows of skills, targets are answers only, whatever the objective.
+*Own loss* is each objective's on held-out text. It is of its own targets, and so compares with none of another
+objective: `compare: loss` is refused. In rows of skills, targets are answers only, whatever the objective.
 """

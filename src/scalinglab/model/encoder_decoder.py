@@ -1,7 +1,7 @@
 """An encoder that sees all of its text, and a decoder that reads it through cross-attention (Vaswani et al. 2017).
 
-It takes what a decoder takes: tokens [B, T], of which the first `two_way` are its encoder's. Positions count on from one
-to the other, so that the decoder knows how far behind it a word of the encoder stands.
+It takes what a decoder takes: tokens [B, T], of which the first `two_way` are its encoder's. Positions count on from
+one to the other, so that the decoder knows how far behind it a token of the encoder stands.
 """
 
 from collections.abc import Sequence
@@ -83,8 +83,9 @@ class EncoderDecoder(Decoder):
         for block in self.encoder:
             source_BSD = block(source_BSD, visible_TT=visible_SS)
         source_BSD = self.encoder_norm(source_BSD)
-        for block in self.blocks:
-            x_BTD = block.read(x_BTD, source_BSD)
+        for cross in self.blocks:
+            assert isinstance(cross, CrossBlock)
+            x_BTD = cross.read(x_BTD, source_BSD)
         return torch.cat([source_BSD, self.norm(x_BTD)], dim=1)
 
     def extend(self, tokens_BT: Tensor, memories: Sequence[LayerMemory]) -> Tensor:

@@ -21,7 +21,7 @@ from scalinglab.training.data import Batch, Batches
 
 @dataclass(frozen=True)
 class Specials:
-    """Tokens behind the vocabulary of `first` ids that some objectives need, and all models have: so all are of one size.
+    """Tokens behind the vocabulary of `first` ids that some objectives need; all models have them, and so one size.
 
     mask stands for a hidden token, cls where a whole text is judged, by following or random; sentinels for whole spans.
     """

@@ -1,4 +1,4 @@
-"""Hidden tokens from all that is left, on both sides (Devlin et al. 2019), with next-sentence prediction as an option."""
+"""Hidden tokens from all that is left on both sides (Devlin et al. 2019); next-sentence prediction is an option."""
 
 from typing import ClassVar
 
@@ -62,7 +62,8 @@ class Masked(Objective):
         order, half = np.flatnonzero(text_B), rows_BN.shape[1] - rows_BN.shape[1] // 2
         other_BN = rows_BN.copy()
         other_BN[order, half:] = rows_BN[np.roll(order, -1), half:]
-        return np.where(random_B[:, None], other_BN, rows_BN), text_B, random_B
+        other_BN[~random_B] = rows_BN[~random_B]
+        return other_BN, text_B, random_B
 
     def suffix_logits(self, model: Decoder, rows_BN: Tensor, start: int, specials: Specials) -> Tensor:
         """One pass a token, of which it and all that follow are hidden."""

@@ -45,7 +45,7 @@ class Causal(Objective):
 
 @dataclass(frozen=True, config=config.STRICT)
 class Prefix(Objective):
-    """Each token of a suffix from all before it, where the prefix is seen both ways (Raffel et al. 2020, section 3.2.1).
+    """Each token of a suffix from all before it; the prefix is seen both ways (Raffel et al. 2020, section 3.2.1).
 
     Where the suffix begins is drawn uniformly, once a step, so that encoder-decoders need no padding. The last token of
     the prefix begins what the decoder reads.

@@ -31,8 +31,8 @@ def check_comparable(compare: str, objectives: Mapping[str, Objective]) -> None:
         for variant, objective in objectives.items():
             by_kind.setdefault(objective, []).append(variant)
         raise UserError(
-            f"compare = 'loss': {' and '.join(', '.join(names) for names in by_kind.values())} are trained on different "
-            "objectives, whose losses are means over different targets: a hidden token is predicted from both sides, "
+            f"compare = 'loss': {' and '.join(', '.join(names) for names in by_kind.values())} are trained on "
+            "different objectives, whose losses are means over different targets: a hidden token is predicted from both sides, "
             f"the next one from the past alone. Compare {', '.join(COMPARABLE[:-1])} instead"
         )
 
@@ -87,8 +87,8 @@ def own_loss(
         rows_BN = rows_RN[first : first + batch_rows]
         all_BT = np.ones(rows_BN[:, 1:].shape, dtype=bool)
         batch = objective.batch(rows_BN, all_BT, step_generator(HELD_OUT, step), specials)
-        inputs = (part.to(device) for part in (batch.tokens_BT, batch.targets_BT, batch.scored_N))
-        losses.append(float(model.loss(*inputs, two_way=batch.two_way)))
+        tokens, targets, scored = (part.to(device) for part in (batch.tokens_BT, batch.targets_BT, batch.scored_N))
+        losses.append(float(model.loss(tokens, targets, scored, two_way=batch.two_way)))
     return float(np.mean(losses))
 
 

@@ -25,8 +25,10 @@ from scalinglab.training.data import Batch
 
 @dataclass(frozen=True, config=config.STRICT)
 class Spans(Objective):
-    """noise: share of the tokens that are cut out. mean_span: their mean length, in tokens. suffixes: share of the steps
-    whose rows lose one span, from a place drawn uniformly to their end (the S-denoiser of Tay et al. 2023).
+    """Spans are cut out, and written.
+
+    noise: share of the tokens that are cut out. mean_span: the spans' mean length, in tokens. suffixes: share of the
+    steps whose rows lose one span, from a place drawn uniformly to their end (the S-denoiser of Tay et al. 2023).
 
     In rows of skills only cut-out answers are targets, in rows of text the sentinels as well.
     """

@@ -1,4 +1,4 @@
-"""Short runs under different objectives and architectures: trained, and scored by what all of them can be compared by."""
+"""Short runs under different objectives and architectures: trained, and scored by what all can be compared by."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from scalinglab import config
-from scalinglab.config import Name, PositiveFloat, PositiveInt, Study, seed_of, tokens_of, width_of
+from scalinglab.config import PositiveFloat, PositiveInt, Study, seed_of, tokens_of
 from scalinglab.corpus import bpe, packing
 from scalinglab.corpus.documents import read_documents
 from scalinglab.errors import UserError
@@ -46,8 +46,8 @@ Row = dict[str, Any]  # of a run; what is not given beforehand is NaN where it d
 class Variant:
     """An objective (a name, or a name and knobs) and an architecture that is trained on it.
 
-    layers: of an encoder-decoder, on both sides; none: those of the decoder shared out, with feed-forward parts narrowed
-    until it has as many parameters. equal: in what its training is equal to the others', tokens or FLOPs.
+    layers: of an encoder-decoder, on both sides; none: those of the decoder shared out, with feed-forward parts
+    narrowed until it has as many parameters. equal: in what its training is equal to the others', tokens or FLOPs.
     """
 
     objective: str | dict[str, Any]
@@ -252,8 +252,8 @@ def windows(study: Study, tuning: FineTuning) -> Windows:
     names = tuple(sorted(label for label in full if len(found.get((label, True), ()))))
     if len(names) < 2:
         raise UserError(
-            f"classification: {len(names)} folders of the corpus have files to train on and to test ({', '.join(names)}); "
-            "it takes two: add distributions or sources to download.sources"
+            f"classification: {len(names)} folders of the corpus have files to train on and to test "
+            f"({', '.join(names)}); it takes two: add distributions or sources to download.sources"
         )
     chosen = {}
     for test, most in ((False, tuning.train), (True, tuning.test)):

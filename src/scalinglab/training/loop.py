@@ -115,5 +115,7 @@ def train(
 def _to(batch: Batch, device: torch.device) -> Batch:
     if device.type == "cpu":
         return batch
-    moved = (t.to(device, non_blocking=True) for t in (batch.tokens_BT, batch.targets_BT, batch.scored_N))
-    return Batch(*moved, batch.two_way)
+    tokens_BT, targets_BT, scored_N = (
+        t.to(device, non_blocking=True) for t in (batch.tokens_BT, batch.targets_BT, batch.scored_N)
+    )
+    return Batch(tokens_BT, targets_BT, scored_N, batch.two_way)
