@@ -46,10 +46,16 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     asked = {"compare": settings.compare, "margin": settings.margin, "reference": settings.reference}
     windows = runs.windows
     task: Row = {
-        "classes": len(windows.names), "names": " ".join(name.split("/")[-1] for name in windows.names),
-        "train": len(windows.train_R), "test": len(windows.test_R), "majority": windows.majority,
-        "documents": settings.documents, "rows": settings.rows, "size": settings.size, "steps": settings.fine_tuning.steps,
-    }  # fmt: skip
+        "classes": len(windows.names),
+        "names": " ".join(name.split("/")[-1] for name in windows.names),
+        "train": len(windows.train_R),
+        "test": len(windows.test_R),
+        "majority": windows.majority,
+        "documents": settings.documents,
+        "rows": settings.rows,
+        "size": settings.size,
+        "steps": settings.fine_tuning.steps,
+    }
     columns = {column: None for row in rows for column in row}
     return {
         "runs": [{column: row.get(column, float("nan")) for column in columns} for row in rows],
@@ -138,8 +144,11 @@ def report(tables: dict[str, pd.DataFrame]) -> str:
     runs, table, task = compared(tables["runs"]), tables["differences"], tables["task"].iloc[0]
     asked, means = table.iloc[0], runs.groupby("variant", sort=False).mean(numeric_only=True)
     verdicts = {row["variant"]: row for _, row in table.iterrows()}
-    main = [f"| variant | parameters | tokens | training FLOPs | rate | {asked['compare']} | difference | 95 % interval | "
-            "verdict |", "|---|" + "---|" * 8]  # fmt: skip
+    main = [
+        f"| variant | parameters | tokens | training FLOPs | rate | {asked['compare']} | difference | 95 % interval "
+        "| verdict |",
+        "|---|" + "---|" * 8,
+    ]
     for name, row in means.iterrows():
         said = "| | | reference |"
         if (one := verdicts.get(name)) is not None:
