@@ -17,7 +17,7 @@ from scalinglab.errors import UserError
 from scalinglab.figures import forest
 from scalinglab.figures.style import SKILL_TITLES, new_figure, ordered_style
 from scalinglab.objectives.scores import ANSWERS, CLASSES, check_comparable
-from scalinglab.stages.objective_runs import Plan, Row, Runs
+from scalinglab.stages.objective_runs import GIVEN, Plan, Row, Runs
 from scalinglab.theory.comparison import Comparison, compare
 from scalinglab.wilson import wilson
 
@@ -56,7 +56,8 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
         "size": settings.size,
         "steps": settings.fine_tuning.steps,
     }
-    columns = {column: None for row in rows for column in row}
+    measured = {column for row in rows for column in row} - {"variant", *GIVEN}
+    columns = ["variant", *GIVEN, *sorted(measured)]  # rows from a checkpoint have their keys in another order
     return {
         "runs": [{column: row.get(column, float("nan")) for column in columns} for row in rows],
         "differences": [asked | asdict(one) for one in found],
@@ -159,8 +160,10 @@ def report(tables: dict[str, pd.DataFrame]) -> str:
         )
     skills = skill_columns(runs)
     titles = [SKILL_TITLES[column.removeprefix("skill ")] for column in skills]
-    tasks = ["| variant | own loss | " + " | ".join([*titles, "classes, pretrained", "classes, untrained"]) + " |",
-             "|---|---|" + "---|" * (len(skills) + 2)]  # fmt: skip
+    tasks = [
+        "| variant | own loss | " + " | ".join([*titles, "classes, pretrained", "classes, untrained"]) + " |",
+        "|---|---|" + "---|" * (len(skills) + 2),
+    ]
     for name, row in means.iterrows():
         shares = [f"{row[column]:.1%}" for column in skills]
         shares += [interval(row[column], task["test"]) for column in ("accuracy", "accuracy untrained")]
@@ -168,9 +171,9 @@ def report(tables: dict[str, pd.DataFrame]) -> str:
     lines, of_tasks, packages = "\n".join(main), "\n".join(tasks), task["names"].replace(" ", ", ")
     return f"""![Differences](forest.png)
 
-Models of {task["size"]}, {asked["seeds"]} paired seeds; each variant at the best of its rates (times the study's), chosen
-by suffix nats on another seed. Compared: {asked["compare"]}; margin {asked["margin"]:g}. Suffix nats: the second half of
-{task["rows"]} held-out rows of text given the first, a token, as the product of one factor a token.
+Models of {task["size"]}, {asked["seeds"]} paired seeds; each variant at the best of its rates (times the study's),
+chosen by suffix nats on another seed. Compared: {asked["compare"]}; margin {asked["margin"]:g}. Suffix nats: of the second
+half of {task["rows"]} held-out rows of text given the first, a token; each token given all before it (the chain rule).
 
 {lines}
 

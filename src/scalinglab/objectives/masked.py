@@ -58,7 +58,9 @@ class Masked(Objective):
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
         """Rows, half of those of text with the second half of the next row of text; which are text, and which these."""
         text_B = scored_BT.all(axis=1)
-        random_B = text_B & (generator.random(len(rows_BN)) < 0.5) & self.next_sentence & (text_B.sum() > 1)
+        random_B = text_B & (generator.random(len(rows_BN)) < 0.5)
+        if not self.next_sentence or text_B.sum() < 2:
+            random_B[:] = False
         order, half = np.flatnonzero(text_B), rows_BN.shape[1] - rows_BN.shape[1] // 2
         other_BN = rows_BN.copy()
         other_BN[order, half:] = rows_BN[np.roll(order, -1), half:]

@@ -32,8 +32,8 @@ def check_comparable(compare: str, objectives: Mapping[str, Objective]) -> None:
             by_kind.setdefault(objective, []).append(variant)
         raise UserError(
             f"compare = 'loss': {' and '.join(', '.join(names) for names in by_kind.values())} are trained on "
-            "different objectives, whose losses are means over different targets: a hidden token is predicted from both "
-            f"sides, the next one from the past alone. Compare {', '.join(COMPARABLE[:-1])} instead"
+            "different objectives, whose losses are means over different targets: a hidden token is predicted from "
+            f"both sides, the next one from the past alone. Compare {', '.join(COMPARABLE[:-1])} instead"
         )
 
 
