@@ -172,8 +172,8 @@ def report(tables: dict[str, pd.DataFrame]) -> str:
     return f"""![Differences](forest.png)
 
 Models of {task["size"]}, {asked["seeds"]} paired seeds; each variant at the best of its rates (times the study's),
-chosen by suffix nats on another seed. Compared: {asked["compare"]}; margin {asked["margin"]:g}. Suffix nats: of the second
-half of {task["rows"]} held-out rows of text given the first, a token; each token given all before it (the chain rule).
+chosen by suffix nats on another seed. Compared: {asked["compare"]}; margin {asked["margin"]:g}. Suffix nats: of the
+second half of {task["rows"]} held-out rows of text, a token, each given all before it (the chain rule).
 
 {lines}
 

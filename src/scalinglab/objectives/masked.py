@@ -57,7 +57,7 @@ class Masked(Objective):
         self, rows_BN: NDArray[np.int64], scored_BT: NDArray[np.bool_], generator: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
         """Rows, half of those of text with the second half of the next row of text; which are text, and which these."""
-        text_B = scored_BT.all(axis=1)
+        text_B = np.asarray(scored_BT.all(axis=1))
         random_B = text_B & (generator.random(len(rows_BN)) < 0.5)
         if not self.next_sentence or text_B.sum() < 2:
             random_B[:] = False
