@@ -124,9 +124,9 @@ def _tasks(tables: dict[str, pd.DataFrame]) -> Figure:
     ):
         means = runs.groupby("variant")[column].mean()
         right.plot(runs[column], runs["variant"].map(place), ".", alpha=0.4, color=colour)
-        right.plot(means, means.index.map(place), marker, label=f"{label}, then fine-tuned", color=colour)
+        right.plot(means, means.index.map(place), marker, label=label, color=colour)
     right.axvline(task["majority"], color="black", linestyle=":", linewidth=1, label="largest class")
-    right.set_xlabel(f"windows whose class is told, of {task['classes']} classes, share")
+    right.set_xlabel(f"windows told rightly after fine-tuning, of {task['classes']} classes, share")
     for axis in (left, right):
         axis.set_yticks(range(len(names)), names if axis is left else [""] * len(names))
         axis.set_ylim(len(names) - 0.4, -0.6)
