@@ -164,7 +164,7 @@ def packages(params: dict[str, Any]) -> dict[str, Any]:
         params["measured"] |= yaml.safe_load((ROOT / f"studies/{name}.yaml").read_text())["measured"]
         params["measured"][name]["settings"] |= {
             "size": "d8", "tokens": "4k", "seeds": [1, 2, 3], "rates": [1], "rows": 4, "documents": 4,
-            "fine_tuning": {"steps": 2, "rows": 4, "rate": 0.3, "train": 8, "test": 8},
+            "fine_tuning": {"steps": 2, "rows": 4, "rates": [0.3, 1], "train": 8, "test": 8},
         }  # fmt: skip
     return params
 

@@ -1,7 +1,8 @@
 """Short runs under different objectives and architectures: trained, and scored by what all can be compared by."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
@@ -58,11 +59,11 @@ class Variant:
 
 @dataclass(frozen=True, config=config.STRICT)
 class FineTuning:
-    """steps of rows windows, at a share of the pretraining rate; train and test: windows a class, at most."""
+    """steps of rows windows, at the best of some rates, times the study's; train and test: windows a class, at most."""
 
     steps: PositiveInt
     rows: PositiveInt
-    rate: PositiveFloat
+    rates: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
     train: PositiveInt
     test: PositiveInt
 
@@ -132,8 +133,21 @@ class Runs:
         return {"variant": name, **self._finished[key]}
 
     def _train_and_score(self, variant: Variant, role: str, seed: int, factor: float) -> Row:
-        study, asked = self._study, objective(variant.objective)
-        model, batches = self._model(variant, seed), self._batches(asked, seed)
+        asked = objective(variant.objective)
+        model, row, finished = self._trained(variant, seed, factor)
+        row = {"role": role, "seed": seed, "factor": factor, **row, **self._scores(model, asked, role == "run")}
+        if role == "run":
+            rate = self._tuning_rate(
+                [asdict(variant), factor], lambda: self._trained(variant, SWEEP_SEED, factor)[0], asked
+            )
+            row |= {"tuning factor": rate, "accuracy": self._classified(model, asked, seed, rate)}
+            row["accuracy untrained"] = self._untrained(variant, asked, seed)
+        return row if finished else {key: value if key in GIVEN else float("nan") for key, value in row.items()}
+
+    def _trained(self, variant: Variant, seed: int, factor: float) -> tuple[Decoder, Row, bool]:
+        """A model, what its training took, and whether it came to its end."""
+        study = self._study
+        model, batches = self._model(variant, seed), self._batches(objective(variant.objective), seed)
         steps, flops = self._steps_of(variant, model, batches)
         batches.check(steps, "the longest run")
         rate = factor * self._peak
@@ -141,16 +155,8 @@ class Runs:
             model, AdamW(model, study.training), batches, Stretch(0, steps), run_rate(rate, steps, study.training),
             study.training, replace(study.execution, compile=False), lambda step, point: None, 0,
         )  # fmt: skip
-        row: Row = {
-            "role": role, "seed": seed, "factor": factor, "rate": rate, "steps": steps,
-            "tokens": steps * study.training.batch_tokens, "flops": flops,
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        }  # fmt: skip
-        row |= self._scores(model, asked, role == "run")
-        if role == "run":
-            row["accuracy"] = self._classified(model, asked, seed)
-            row["accuracy untrained"] = self._untrained(variant, asked, seed)
-        return row if finished else {key: value if key in GIVEN else float("nan") for key, value in row.items()}
+        row: Row = {"rate": rate, "steps": steps, "tokens": steps * study.training.batch_tokens, "flops": flops}
+        return model, row | {"parameters": sum(one.numel() for one in model.parameters())}, finished
 
     def _scores(self, model: Decoder, asked: Objective, everything: bool) -> Row:
         study, rows = self._study, self._study.evaluation.batch_rows
@@ -166,20 +172,32 @@ class Runs:
             found[f"skill {one.name}"] = last_answers(model, asked, one, documents, specials, offset)
         return found
 
-    def _classified(self, model: Decoder, asked: Objective, seed: int) -> float:
+    def _classified(self, model: Decoder, asked: Objective, seed: int, factor: float) -> float:
+        """Accuracy after fine-tuning at so many times the study's rate."""
         tuning, training = self._plan.fine_tuning, self._study.training
-        rate = tuning.rate * self._peak
-        return fine_tune(
-            model, asked, self._specials, self._windows, training, rate, tuning.steps, tuning.rows, seed
-        )  # fmt: skip
+        rate = factor * self._peak
+        return fine_tune(model, asked, self._specials, self._windows, training, rate, tuning.steps, tuning.rows, seed)
+
+    def _tuning_rate(self, of: list[object], make: Callable[[], Decoder], asked: Objective) -> float:
+        """The best factor for fine-tuning, of models of a seed that is compared nowhere."""
+        tuning = self._plan.fine_tuning
+        if len(tuning.rates) == 1:
+            return tuning.rates[0]
+        key = digest(["tuning", of, self._plan.size, self._plan.tokens, asdict(tuning)])
+        if key not in self._finished:
+            model = make()
+            found = {rate: self._classified(deepcopy(model), asked, SWEEP_SEED, rate) for rate in tuning.rates}
+            self._finished[key] = {"factor": max(found, key=lambda rate: found[rate])}
+        return self._finished[key]["factor"]
 
     def _untrained(self, variant: Variant, asked: Objective, seed: int) -> float:
         """Accuracy without pretraining, measured once for all variants of equal stacks that read a window alike."""
         _, two_way = asked.window(torch.zeros(1, 1, dtype=torch.long), self._specials)
         stacks = "one" if variant.architecture != "encoder-decoder" else variant.layers or "shared out"
+        rate = self._tuning_rate([stacks, two_way], lambda: self._model(variant, SWEEP_SEED), asked)
         key = digest(["untrained", stacks, two_way, self._plan.size, asdict(self._plan.fine_tuning), seed])
         if key not in self._finished:
-            self._finished[key] = {"accuracy": self._classified(self._model(variant, seed), asked, seed)}
+            self._finished[key] = {"accuracy": self._classified(self._model(variant, seed), asked, seed, rate)}
         return self._finished[key]["accuracy"]
 
     def _model(self, variant: Variant, seed: int) -> Decoder:
