@@ -179,8 +179,8 @@ second half of {task["rows"]} held-out rows of text, a token, each given all bef
 
 **Tasks.** Last answers of {task["documents"]} held-out documents a skill, behind everything before them, free among
 the whole vocabulary. Classes: which of {task["classes"]} packages a window of a file is from ({packages}),
-after {task["steps"]} steps of fine-tuning on {task["train"]} windows of other files, with and without pretraining at the
-best of a few rates for another seed; {task["test"]} windows to tell, of which the largest class has
+after {task["steps"]} steps of fine-tuning on {task["train"]} windows of other files, with and without pretraining at
+the best of a few rates for another seed; {task["test"]} windows to tell, of which the largest class has
 {task["majority"]:.1%}; their 95 % intervals (Wilson) are for the windows. The text of the files, though no label, may
 have come by in pretraining, of all variants alike.
 

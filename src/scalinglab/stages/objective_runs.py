@@ -87,8 +87,11 @@ class Runs:
     """The runs of a plan, each made once: a job that was killed takes up those that it had ended."""
 
     def __init__(self, plan: Plan, study: Study, job: str) -> None:
-        folder = Paths(study.study).of("encode", "")
-        self._plan, self._study, self._manifest = plan, study, read_json(Paths(study.study).manifest)
+        self._plan, self._study = plan, study
+        config.check_short_budget(f"tokens = {plan.tokens}", plan.tokens, study.training)
+        for name, one in plan.variants.items():
+            self._refuse(name, one)
+        folder, self._manifest = Paths(study.study).of("encode", ""), read_json(Paths(study.study).manifest)
         self._train = open_shard(folder, "train.npy"), open_shard(folder, "train-scored.npy")
         self._held_out = open_shard(folder, "validation.npy")[: plan.rows].astype(np.int64)
         self._specials = Specials(self._manifest["vocab_size"])
@@ -98,9 +101,6 @@ class Runs:
         self._windows = windows(study, plan.fine_tuning)
         self._done = Checkpoint(study, job, job_identity(study, self._peak, study.evaluation.batch_rows))
         self._finished: dict[str, Row] = found[1]["runs"] if (found := self._done.load()) else {}
-        config.check_short_budget(f"tokens = {plan.tokens}", plan.tokens, study.training)
-        for name, one in plan.variants.items():
-            self._refuse(name, one)
 
     @property
     def objectives(self) -> Mapping[str, Objective]:
