@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scalinglab.figures.style import new_figure
@@ -21,17 +22,7 @@ COLOURS = {
 def draw(protocol: Protocol, found: Sequence[Comparison]) -> Figure:
     """Variants in the order of the study, from top to bottom; left of zero is better."""
     figure, (axis,) = new_figure(1, width=6.8, height=1.3 + 0.34 * len(found))
-    for row, one in enumerate(found):
-        colour = COLOURS[one.verdict]
-        if np.isfinite(one.difference):
-            axis.plot([one.low, one.high], [row, row], color=colour, linewidth=1.6)
-            axis.plot(one.difference, row, "o", color=colour, markersize=5)
-        shown = f"{one.difference:+.3f}  {one.verdict}" if np.isfinite(one.difference) else f"diverged  {one.verdict}"
-        axis.annotate(shown, (1.02, row), xycoords=("axes fraction", "data"), va="center", color=colour)
-    axis.axvline(0, color="black", linewidth=0.9)
-    axis.axvspan(-protocol.margin, protocol.margin, color="#2166ac", alpha=0.12, linewidth=0)
-    axis.set_yticks(range(len(found)), [one.variant for one in found])
-    axis.set_ylim(len(found) - 0.4, -0.6)
+    rows(axis, found, protocol.margin)
     axis.set_xlabel(f"difference from {protocol.reference} ({protocol.unit}); less is better")
     axis.set_title(
         f"{protocol.question}\n{protocol.size}, {protocol.tokens} tokens, {found[0].seeds} paired seeds; "
@@ -40,3 +31,18 @@ def draw(protocol: Protocol, found: Sequence[Comparison]) -> Figure:
         loc="left",
     )
     return figure
+
+
+def rows(axis: Axes, found: Sequence[Comparison], margin: float) -> None:
+    """A row each: the difference, its interval, and in words the verdict, right of the axis."""
+    for row, one in enumerate(found):
+        colour = COLOURS[one.verdict]
+        if np.isfinite(one.difference):
+            axis.plot([one.low, one.high], [row, row], color=colour, linewidth=1.6)
+            axis.plot(one.difference, row, "o", color=colour, markersize=5)
+        shown = f"{one.difference:+.3f}  {one.verdict}" if np.isfinite(one.difference) else f"diverged  {one.verdict}"
+        axis.annotate(shown, (1.02, row), xycoords=("axes fraction", "data"), va="center", color=colour)
+    axis.axvline(0, color="black", linewidth=0.9)
+    axis.axvspan(-margin, margin, color="#2166ac", alpha=0.12, linewidth=0)
+    axis.set_yticks(range(len(found)), [one.variant for one in found])
+    axis.set_ylim(len(found) - 0.4, -0.6)

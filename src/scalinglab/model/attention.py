@@ -1,4 +1,4 @@
-"""Attention kinds by name. Each maps [B, T, D] to [B, T, D] and sees only the past."""
+"""Attention kinds by name. Each maps [B, T, D] to [B, T, D] and sees only the past, unless it is told otherwise."""
 
 import torch
 import torch.nn.functional as F
@@ -31,9 +31,12 @@ class CausalAttention(nn.Module):
         self.out = nn.Linear(self.n_head * self.head_dim, shape.d_model, bias=False)
         self._rotate, self._bias = position.rotate, position.bias
 
-    def forward(self, x_BTD: Tensor, memory: LayerMemory | None = None) -> Tensor:
-        """memory: of the positions before x, which are read as well; x is added to it."""
-        if memory is None:
+    def forward(self, x_BTD: Tensor, memory: LayerMemory | None = None, visible_TT: Tensor | None = None) -> Tensor:
+        """memory: of the positions before x, which are read as well; x is added to it. visible: what sees what (query,
+        key) instead of the past alone, for x without a memory."""
+        if visible_TT is not None:
+            y_BHTK = self._look(*self._project(x_BTD), visible_TT)
+        elif memory is None:
             y_BHTK = self._mix(*self._project(x_BTD))
         else:
             q_BHTK, *new = self._project(x_BTD, start=memory.length)
@@ -53,6 +56,18 @@ class CausalAttention(nn.Module):
             is_causal=mask_HTT is None,
             enable_gqa=self.n_kv_head != self.n_head,
             scale=self.scale(),
+        )
+
+    def _look(self, q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor, visible_TT: Tensor) -> Tensor:
+        """What each position takes from the values that it sees. Raises UserError where the parts only look back."""
+        if not self.takes_bias or self._bias(1) is not None:
+            raise UserError(
+                "model.attention, or model.position, knows no keys that come after their query; to look both ways take "
+                "attention causal or unscaled, and position rope, learned, sinusoidal or none"
+            )
+        grouped = self.n_kv_head != self.n_head
+        return F.scaled_dot_product_attention(
+            q_BHTK, k_BHTK, v_BHTK, visible_TT, enable_gqa=grouped, scale=self.scale()
         )
 
     def scale(self) -> float:

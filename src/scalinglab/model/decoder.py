@@ -43,13 +43,20 @@ class Block(nn.Module):
         self.attention_residual, self.feed_forward_residual = Residual(), Residual()
         self._behind = options.norm_place == "post"
 
-    def forward(self, x_BTD: Tensor, memory: LayerMemory | None = None) -> Tensor:
-        """memory: of the positions before x, which is added to it."""
+    def forward(self, x_BTD: Tensor, memory: LayerMemory | None = None, visible_TT: Tensor | None = None) -> Tensor:
+        """memory: of the positions before x, which is added to it. visible: see CausalAttention."""
+        return self.feed(self.attend(x_BTD, memory, visible_TT))
+
+    def attend(self, x_BTD: Tensor, memory: LayerMemory | None = None, visible_TT: Tensor | None = None) -> Tensor:
+        """The first half, attention."""
         x_BTD = self.attention_residual(
-            x_BTD, lambda y_BTD: self.dropout(self.attention(self.attention_input(y_BTD, memory), memory))
+            x_BTD, lambda y_BTD: self.dropout(self.attention(self.attention_input(y_BTD, memory), memory, visible_TT))
         )
+        return self.attention_norm(x_BTD) if self._behind else x_BTD
+
+    def feed(self, x_BTD: Tensor) -> Tensor:
+        """The second half, feed-forward."""
         if self._behind:
-            x_BTD = self.attention_norm(x_BTD)
             x_BTD = self.feed_forward_residual(x_BTD, lambda y_BTD: self.dropout(self.feed_forward(y_BTD)))
             return self.feed_forward_norm(x_BTD)
         return self.feed_forward_residual(
@@ -102,16 +109,17 @@ class Decoder(nn.Module):
         role = role_of(name, parameter.dim())
         return self.parametrisation.rule(role, parameter.shape[-1], self.shape)
 
-    def hidden(self, tokens_BT: Tensor) -> Tensor:
-        """Features [B, T, D] after the final norm."""
+    def hidden(self, tokens_BT: Tensor, two_way: int = 0) -> Tensor:
+        """Features [B, T, D] after the final norm. two_way: so many positions, the first ones, all see one another."""
         x_BTD = self.dropout(self.position.embed(self.embedding(tokens_BT)))
+        visible_TT = sees(tokens_BT.shape[1], two_way, x_BTD.device) if two_way else None
         for block in self.blocks:
-            x_BTD = block(x_BTD)
+            x_BTD = block(x_BTD, visible_TT=visible_TT)
         return self.norm(x_BTD)
 
-    def logits(self, tokens_BT: Tensor) -> Tensor:
+    def logits(self, tokens_BT: Tensor, two_way: int = 0) -> Tensor:
         """Next-token logits [B, T, V]."""
-        return self.head(self.hidden(tokens_BT))
+        return self.head(self.hidden(tokens_BT, two_way))
 
     def extend(self, tokens_BT: Tensor, memories: Sequence[LayerMemory]) -> Tensor:
         """Next-token logits [B, T, V] behind what the memories hold, one a block, empty at first; they grow by T."""
@@ -120,16 +128,24 @@ class Decoder(nn.Module):
             x_BTD = block(x_BTD, memory)
         return self.head(self.norm(x_BTD))
 
-    def loss(self, tokens_BT: Tensor, targets_BT: Tensor, scored_N: Tensor, smoothing: float = 0.0) -> Tensor:
+    def loss(
+        self, tokens_BT: Tensor, targets_BT: Tensor, scored_N: Tensor, smoothing: float = 0.0, two_way: int = 0
+    ) -> Tensor:
         """Mean nats over the scored targets; scored_N holds their places in the flattened [B * T].
 
-        smoothing: share of each target that is spread over the vocabulary.
+        smoothing: share of each target that is spread over the vocabulary. two_way: see `hidden`.
 
         The head runs at those places only: inside skill documents most targets are noise that nothing could learn.
         """
-        x_ND = self.hidden(tokens_BT).flatten(0, 1).index_select(0, scored_N)
+        x_ND = self.hidden(tokens_BT, two_way).flatten(0, 1).index_select(0, scored_N)
         x_ND, weight_VD = self.head.operands(x_ND)
         return linear_cross_entropy(x_ND, weight_VD, targets_BT.flatten().index_select(0, scored_N), smoothing)
+
+
+def sees(length: int, two_way: int, device: torch.device) -> Tensor:
+    """[T, T] whether a query (row) sees a key: the past, and all of the first `two_way` positions."""
+    place_T = torch.arange(length, device=device)
+    return (place_T <= place_T[:, None]) | (place_T < two_way)
 
 
 @torch.no_grad()

@@ -13,11 +13,15 @@ from scalinglab.errors import UserError
 
 @dataclass(frozen=True)
 class Batch:
-    """tokens_BT and targets_BT are ids; scored_N holds the places in the flattened [B * T] that the loss counts."""
+    """tokens_BT and targets_BT are ids; scored_N holds the places in the flattened [B * T] that the loss counts.
+
+    two_way: so many positions, the first ones, all see one another; the others see the past.
+    """
 
     tokens_BT: Tensor
     targets_BT: Tensor
     scored_N: Tensor
+    two_way: int = 0
 
 
 class Batches:
@@ -56,8 +60,13 @@ class Batches:
                 "the budget, add text (clean.sample_share, download.sources), or allow repetition with mixture.repeat"
             )
 
-    def __getitem__(self, step: int) -> Batch:
+    def rows(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Rows [B, T + 1] of one step, and which of their targets count, [B, T]."""
         places = np.arange(step * self._batch, (step + 1) * self._batch) % len(self._rows)
-        block = torch.from_numpy(self._rows[places].astype(np.int64))
-        scored_N = torch.from_numpy(self._scored[places]).flatten().nonzero()[:, 0]
+        return self._rows[places].astype(np.int64), self._scored[places]
+
+    def __getitem__(self, step: int) -> Batch:
+        rows_BT, scored_BT = self.rows(step)
+        block = torch.from_numpy(rows_BT)
+        scored_N = torch.from_numpy(scored_BT).flatten().nonzero()[:, 0]
         return Batch(block[:, :-1], block[:, 1:].contiguous(), scored_N)

@@ -97,9 +97,10 @@ def train(
         rate = rate_of(step)
         if noisy:
             torch.manual_seed(step)  # what is dropped is a function of the step as well
+        inputs = (batch.tokens_BT, batch.targets_BT, batch.scored_N)
         with products(training.precision, device):
             with autocast(lowered(training, execution), device):
-                loss = forward(batch.tokens_BT, batch.targets_BT, batch.scored_N, training.label_smoothing)
+                loss = forward(*inputs, training.label_smoothing, batch.two_way)
             optimiser.backward(loss)
         norm = nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm * model.gradient_unit, foreach=True)
         optimiser.step(rate)
@@ -116,4 +117,7 @@ def train(
 def _to(batch: Batch, device: torch.device) -> Batch:
     if device.type == "cpu":
         return batch
-    return Batch(*(t.to(device, non_blocking=True) for t in (batch.tokens_BT, batch.targets_BT, batch.scored_N)))
+    tokens_BT, targets_BT, scored_N = (
+        t.to(device, non_blocking=True) for t in (batch.tokens_BT, batch.targets_BT, batch.scored_N)
+    )
+    return Batch(tokens_BT, targets_BT, scored_N, batch.two_way)

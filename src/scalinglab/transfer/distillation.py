@@ -30,13 +30,15 @@ class Student(Decoder):
         self._teacher = (teacher.eval(),)  # within a tuple it is none of the student's modules
         self._temperature, self._alpha = temperature, alpha
 
-    def loss(self, tokens_BT: Tensor, targets_BT: Tensor, scored_N: Tensor, smoothing: float = 0.0) -> Tensor:
+    def loss(
+        self, tokens_BT: Tensor, targets_BT: Tensor, scored_N: Tensor, smoothing: float = 0.0, two_way: int = 0
+    ) -> Tensor:
         """Mean nats over the scored targets, as of any decoder; smoothing: of the targets alone."""
         if not self._alpha:
-            return super().loss(tokens_BT, targets_BT, scored_N, smoothing)
-        logits_NV = self._at(self, tokens_BT, scored_N)
+            return super().loss(tokens_BT, targets_BT, scored_N, smoothing, two_way)
+        logits_NV = self._at(self, tokens_BT, scored_N, two_way)
         with torch.no_grad():
-            teacher_NV = self._at(self._teacher[0], tokens_BT, scored_N)
+            teacher_NV = self._at(self._teacher[0], tokens_BT, scored_N, two_way)
         soft = soft_loss(logits_NV, teacher_NV, self._temperature)
         if self._alpha == 1:
             return soft
@@ -44,6 +46,6 @@ class Student(Decoder):
         return torch.lerp(hard, soft, self._alpha)
 
     @staticmethod
-    def _at(model: Decoder, tokens_BT: Tensor, scored_N: Tensor) -> Tensor:
+    def _at(model: Decoder, tokens_BT: Tensor, scored_N: Tensor, two_way: int) -> Tensor:
         """Logits [N, V] at the scored places."""
-        return model.head(model.hidden(tokens_BT).flatten(0, 1).index_select(0, scored_N))
+        return model.head(model.hidden(tokens_BT, two_way).flatten(0, 1).index_select(0, scored_N))

@@ -1,0 +1,193 @@
+"""What the questions of objectives and of architectures share: runs, verdicts on a common measure, tables and figures.
+
+Compared is only what all models are asked alike: tokens of text given those before them, last answers of skill
+documents, and classes of windows of text after fine-tuning. Losses of different objectives are refused.
+"""
+
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from pydantic.dataclasses import dataclass
+
+from scalinglab import config
+from scalinglab.config import PositiveFloat, Study
+from scalinglab.errors import UserError
+from scalinglab.figures import forest
+from scalinglab.figures.style import SKILL_TITLES, new_figure, ordered_style
+from scalinglab.objectives.scores import ANSWERS, CLASSES, check_comparable
+from scalinglab.stages.objective_runs import GIVEN, Plan, Row, Runs
+from scalinglab.theory.comparison import Comparison, compare
+from scalinglab.wilson import wilson
+
+UNITS = {"suffix nats": "nats a token of the suffix", "loss": "nats a target"}  # others are shares
+
+
+@dataclass(frozen=True, config=config.STRICT)
+class Settings(Plan):
+    compare: str
+    margin: PositiveFloat
+
+
+def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
+    """Tables `runs`, a row each; `differences` from the reference, a row a variant; and `task`, of classification."""
+    if settings.reference not in settings.variants:
+        known = ", ".join(settings.variants)
+        raise UserError(f"reference = {settings.reference!r}: no such variant; known: {known}")
+    runs = Runs(settings, study, job)
+    check_comparable(settings.compare, runs.objectives)
+    rows = [_with_errors(row) for row in runs.all()]
+    losses = {
+        name: [row[settings.compare] for row in rows if row["variant"] == name and row["role"] == "run"]
+        for name in settings.variants
+    }
+    found = compare(losses, settings.reference, settings.margin)
+    asked = {"compare": settings.compare, "margin": settings.margin, "reference": settings.reference}
+    windows = runs.windows
+    task: Row = {
+        "classes": len(windows.names),
+        "names": " ".join(name.split("/")[-1] for name in windows.names),
+        "train": len(windows.train_R),
+        "test": len(windows.test_R),
+        "majority": windows.majority,
+        "documents": settings.documents,
+        "rows": settings.rows,
+        "size": settings.size,
+        "steps": settings.fine_tuning.steps,
+    }
+    measured = {column for row in rows for column in row} - {"variant", *GIVEN}
+    columns = ["variant", *GIVEN, *sorted(measured)]  # rows from a checkpoint have their keys in another order
+    return {
+        "runs": [{column: row.get(column, float("nan")) for column in columns} for row in rows],
+        "differences": [asked | asdict(one) for one in found],
+        "task": [task],
+    }
+
+
+def _with_errors(row: Row) -> Row:
+    """A run and its shares of wrong answers, of which less is better."""
+    if row["role"] == "sweep":
+        return row
+    skills = [value for column, value in row.items() if column.startswith("skill ")]
+    answers = 1 - float(np.mean(skills)) if skills else float("nan")
+    return row | {ANSWERS: answers, CLASSES: 1 - row["accuracy"]}
+
+
+def compared(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that are compared, without the sweep of rates."""
+    return runs[runs["role"] == "run"]
+
+
+def skill_columns(runs: pd.DataFrame) -> list[str]:
+    return [column for column in runs if column.startswith("skill ")]
+
+
+def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
+    """`forest`: differences from the reference; `tasks`: last answers by skill, and classification."""
+    return {"forest": _forest(tables), "tasks": _tasks(tables)}
+
+
+def _forest(tables: dict[str, pd.DataFrame]) -> Figure:
+    table = tables["differences"]
+    asked = table.iloc[0]
+    found = [Comparison(**row) for row in table.drop(columns=["compare", "margin", "reference"]).to_dict("records")]
+    figure, (axis,) = new_figure(1, width=6.8, height=1.3 + 0.34 * len(found))
+    forest.rows(axis, found, asked["margin"])
+    unit = UNITS.get(asked["compare"], asked["compare"])
+    axis.set_xlabel(f"difference from {asked['reference']} ({unit}); less is better")
+    axis.set_title(
+        f"{asked['seeds']} paired seeds; 95 % intervals; shaded: within the margin of {asked['margin']:g}",
+        fontsize=8,
+        loc="left",
+    )
+    return figure
+
+
+def _tasks(tables: dict[str, pd.DataFrame]) -> Figure:
+    runs, task = compared(tables["runs"]), tables["task"].iloc[0]
+    names = list(runs["variant"].unique())
+    skills = skill_columns(runs)
+    figure, (left, right) = new_figure(2, width=4.8, height=1.1 + 0.34 * len(names))
+    styles = ordered_style(skills)
+    place = {name: row for row, name in enumerate(names)}
+    for i, column in enumerate(skills):
+        shift = 0.18 * (i - (len(skills) - 1) / 2)
+        means = runs.groupby("variant")[column].mean()
+        title = column.removeprefix("skill ")
+        left.plot(runs[column], runs["variant"].map(place) + shift, ".", alpha=0.4, color=styles[column]["color"])
+        left.plot(means, means.index.map(place) + shift, linestyle="", label=SKILL_TITLES[title], **styles[column])
+    left.set_xlabel("last answers that are right, share")
+    for column, label, colour, marker in (
+        ("accuracy", "pretrained", "#2166ac", "o"),
+        ("accuracy untrained", "untrained", "#b2182b", "s"),
+    ):
+        means = runs.groupby("variant")[column].mean()
+        right.plot(runs[column], runs["variant"].map(place), ".", alpha=0.4, color=colour)
+        right.plot(means, means.index.map(place), marker, label=label, color=colour)
+    right.axvline(task["majority"], color="black", linestyle=":", linewidth=1, label="largest class")
+    right.set_xlabel(f"windows told rightly after fine-tuning, of {task['classes']} classes, share")
+    for axis in (left, right):
+        axis.set_yticks(range(len(names)), names if axis is left else [""] * len(names))
+        axis.set_ylim(len(names) - 0.4, -0.6)
+        axis.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    return figure
+
+
+def interval(share: float, n: int) -> str:
+    """A share of n items with its Wilson interval."""
+    low, high = wilson(share * n, n)
+    return f"{share:.1%} ({low:.1%} to {high:.1%})"
+
+
+def report(tables: dict[str, pd.DataFrame]) -> str:
+    """What is said of both questions: verdicts, costs, answers, classification."""
+    runs, table, task = compared(tables["runs"]), tables["differences"], tables["task"].iloc[0]
+    asked, means = table.iloc[0], runs.groupby("variant", sort=False).mean(numeric_only=True)
+    verdicts = {row["variant"]: row for _, row in table.iterrows()}
+    main = [
+        f"| variant | parameters | tokens | training FLOPs | rate | {asked['compare']} | difference | 95 % interval "
+        "| verdict |",
+        "|---|" + "---|" * 8,
+    ]
+    for name, row in means.iterrows():
+        said = "| | | reference |"
+        if (one := verdicts.get(name)) is not None:
+            said = f"| {one['difference']:+.3f} | {one['low']:+.3f} to {one['high']:+.3f} | {one['verdict']} |"
+        main.append(
+            f"| {name} | {row['parameters']:,.0f} | {row['tokens']:,.0f} | {row['flops']:.3g} | {row['factor']:g} | "
+            f"{row[asked['compare']]:.3f} {said}"
+        )
+    skills = skill_columns(runs)
+    titles = [SKILL_TITLES[column.removeprefix("skill ")] for column in skills]
+    tasks = [
+        "| variant | own loss | " + " | ".join([*titles, "classes, pretrained", "classes, untrained"]) + " |",
+        "|---|---|" + "---|" * (len(skills) + 2),
+    ]
+    for name, row in means.iterrows():
+        shares = [f"{row[column]:.1%}" for column in skills]
+        shares += [interval(row[column], task["test"]) for column in ("accuracy", "accuracy untrained")]
+        tasks.append(f"| {name} | {row['loss']:.3f} | {' | '.join(shares)} |")
+    lines, of_tasks, packages = "\n".join(main), "\n".join(tasks), task["names"].replace(" ", ", ")
+    return f"""![Differences](forest.png)
+
+Models of {task["size"]}, {asked["seeds"]} paired seeds; each variant at the best of its rates (times the study's),
+chosen by suffix nats on another seed. Compared: {asked["compare"]}; margin {asked["margin"]:g}. Suffix nats: of the
+second half of {task["rows"]} held-out rows of text, a token, each given all before it (the chain rule).
+
+{lines}
+
+**Tasks.** Last answers of {task["documents"]} held-out documents a skill, behind everything before them, free among
+the whole vocabulary. Classes: which of {task["classes"]} packages a window of a file is from ({packages}),
+after {task["steps"]} steps of fine-tuning on {task["train"]} windows of other files, with and without pretraining at
+the best of a few rates for another seed; {task["test"]} windows to tell, of which the largest class has
+{task["majority"]:.1%}; their 95 % intervals (Wilson) are for the windows. The text of the files, though no label, may
+have come by in pretraining, of all variants alike.
+
+![Tasks](tasks.png)
+
+{of_tasks}
+
+*Own loss* is each objective's on held-out text. It is of its own targets, and so compares with none of another
+objective: `compare: loss` is refused. In rows of skills, targets are answers only, whatever the objective.
+"""

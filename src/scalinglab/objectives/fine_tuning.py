@@ -1,0 +1,84 @@
+"""Fine-tuning for a downstream task: which class a window of text is from, with a linear head on a model's features."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from scalinglab.config import Training
+from scalinglab.model.decoder import Decoder
+from scalinglab.objectives.base import Objective, Specials, step_generator
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of text [R, T] as token ids, and their classes [R], to train on and to test; names: of the classes."""
+
+    train_RT: NDArray[np.int64]
+    train_R: NDArray[np.int64]
+    test_RT: NDArray[np.int64]
+    test_R: NDArray[np.int64]
+    names: tuple[str, ...]
+
+    @property
+    def majority(self) -> float:
+        """Accuracy of the best constant guess on the test windows."""
+        return float(np.bincount(self.test_R).max() / len(self.test_R))
+
+
+class Classifier(nn.Module):
+    """A linear head on the mean feature of a window and on that of the cls behind it: those that read one way have all
+    of the window at its end, and an encoder-decoder has its decoder there."""
+
+    def __init__(self, model: Decoder, objective: Objective, specials: Specials, classes: int) -> None:
+        super().__init__()
+        self.body, self._objective, self._specials = model, objective, specials
+        self.classes = nn.Linear(2 * model.shape.d_model, classes)
+        nn.init.zeros_(self.classes.weight)
+        nn.init.zeros_(self.classes.bias)
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        """Logits [B, classes]."""
+        x_BTD = self.body.hidden(*self._objective.window(tokens_BT, self._specials))
+        return self.classes(torch.cat([x_BTD[:, :-1].mean(dim=1), x_BTD[:, -1]], dim=1))
+
+
+def fine_tune(
+    model: Decoder,
+    objective: Objective,
+    specials: Specials,
+    windows: Windows,
+    training: Training,
+    rate: float,
+    steps: int,
+    batch_rows: int,
+    seed: int,
+) -> float:
+    """Train all weights of a model, and the head; return the accuracy on the test windows.
+
+    The rate falls linearly to zero; nothing decays. The model is changed.
+    """
+    device = next(model.parameters()).device
+    classifier = Classifier(model, objective, specials, len(windows.names)).to(device)
+    betas = (training.beta1, training.beta2)
+    optimiser = torch.optim.AdamW(classifier.parameters(), rate, betas, training.eps, weight_decay=0.0)
+    falling = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=steps)
+    classifier.train()
+    for step in range(steps):
+        chosen = step_generator(seed, step).integers(len(windows.train_R), size=batch_rows)
+        logits_BK = classifier(torch.from_numpy(windows.train_RT[chosen]).to(device))
+        F.cross_entropy(logits_BK, torch.from_numpy(windows.train_R[chosen]).to(device)).backward()
+        nn.utils.clip_grad_norm_(classifier.parameters(), training.clip_norm)
+        optimiser.step()
+        falling.step()
+        optimiser.zero_grad()
+    classifier.eval()
+    right = 0
+    with torch.no_grad():
+        for first in range(0, len(windows.test_R), batch_rows):
+            logits_BK = classifier(torch.from_numpy(windows.test_RT[first : first + batch_rows]).to(device))
+            right += int((logits_BK.argmax(dim=1).cpu().numpy() == windows.test_R[first : first + batch_rows]).sum())
+    return right / len(windows.test_R)

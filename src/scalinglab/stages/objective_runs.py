@@ -1,0 +1,286 @@
+"""Short runs under different objectives and architectures: trained, and scored by what all can be compared by."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import asdict, replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from scalinglab import config
+from scalinglab.config import PositiveFloat, PositiveInt, Study, seed_of, tokens_of
+from scalinglab.corpus import bpe, packing
+from scalinglab.corpus.documents import read_documents
+from scalinglab.errors import UserError
+from scalinglab.files import digest, read_json
+from scalinglab.model.decoder import Decoder, initialise
+from scalinglab.model.encoder_decoder import EncoderDecoder, narrowed
+from scalinglab.model.shape import shape_of
+from scalinglab.objectives.base import Objective, ObjectiveBatches, Specials, check_architecture
+from scalinglab.objectives.fine_tuning import Windows, fine_tune
+from scalinglab.objectives.flops import batch_flops
+from scalinglab.objectives.registry import objective
+from scalinglab.objectives.scores import last_answers, next_sentences, own_loss, suffix_nats
+from scalinglab.paths import Paths
+from scalinglab.shards import open_shard
+from scalinglab.skills import skill
+from scalinglab.stages.checkpoints import Checkpoint
+from scalinglab.stages.models import pick_device
+from scalinglab.stages.pretraining import read_rate_law
+from scalinglab.stages.short_runs import job_identity
+from scalinglab.training.loop import Stretch, train
+from scalinglab.training.optimiser import AdamW
+from scalinglab.training.schedule import run_rate, steps_of
+
+ARCHITECTURES = ("decoder", "encoder", "encoder-decoder")
+SWEEP_SEED = 0  # of the runs that choose the rate: none of those that are compared
+TEST_SHARE = 0.25  # of the files, for classification
+GIVEN = ("role", "seed", "factor", "rate", "steps", "tokens", "flops", "parameters", "accuracy untrained")
+Row = dict[str, Any]  # of a run; what is not given beforehand is NaN where it diverged
+
+
+@dataclass(frozen=True, config=config.STRICT)
+class Variant:
+    """An objective (a name, or a name and knobs) and an architecture that is trained on it.
+
+    layers: of an encoder-decoder, on both sides; none: those of the decoder shared out, with feed-forward parts
+    narrowed until it has as many parameters. equal: in what its training is equal to the others', tokens or FLOPs.
+    """
+
+    objective: str | dict[str, Any]
+    architecture: str = "decoder"
+    layers: tuple[PositiveInt, PositiveInt] | None = None
+    equal: Literal["tokens", "FLOPs"] = "tokens"
+
+
+@dataclass(frozen=True, config=config.STRICT)
+class FineTuning:
+    """steps of rows windows, at the best of some rates, times the study's; train and test: windows a class, at most."""
+
+    steps: PositiveInt
+    rows: PositiveInt
+    rates: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
+    train: PositiveInt
+    test: PositiveInt
+
+
+@dataclass(frozen=True, config=config.STRICT)
+class Plan:
+    """What decides the runs of a comparison; documented in studies/objectives.yaml."""
+
+    size: str
+    tokens: str
+    reference: str
+    seeds: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
+    rates: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
+    rows: PositiveInt
+    documents: PositiveInt
+    fine_tuning: FineTuning
+    variants: Annotated[dict[str, Variant], Field(min_length=2)]
+
+
+class Runs:
+    """The runs of a plan, each made once: a job that was killed takes up those that it had ended."""
+
+    def __init__(self, plan: Plan, study: Study, job: str) -> None:
+        self._plan, self._study = plan, study
+        config.check_short_budget(f"tokens = {plan.tokens}", plan.tokens, study.training)
+        for name, one in plan.variants.items():
+            self._refuse(name, one)
+        folder, self._manifest = Paths(study.study).of("encode", ""), read_json(Paths(study.study).manifest)
+        self._train = open_shard(folder, "train.npy"), open_shard(folder, "train-scored.npy")
+        self._held_out = open_shard(folder, "validation.npy")[: plan.rows].astype(np.int64)
+        self._specials = Specials(self._manifest["vocab_size"])
+        self._peak = read_rate_law(study).peak(plan.size)
+        self._steps = steps_of(tokens_of(plan.tokens), study.training.batch_tokens)
+        self._device = pick_device(study)
+        self._windows = windows(study, plan.fine_tuning)
+        self._done = Checkpoint(study, job, job_identity(study, self._peak, study.evaluation.batch_rows))
+        self._finished: dict[str, Row] = found[1]["runs"] if (found := self._done.load()) else {}
+
+    @property
+    def objectives(self) -> Mapping[str, Objective]:
+        """Of all variants."""
+        return {name: objective(one.objective) for name, one in self._plan.variants.items()}
+
+    @property
+    def windows(self) -> Windows:
+        return self._windows
+
+    def all(self) -> list[Row]:
+        """A row each: for every variant first the sweep of rates, then all seeds at the best of them."""
+        return [row for name in self._plan.variants for row in self._of_variant(name)]
+
+    def _of_variant(self, name: str) -> list[Row]:
+        rates = self._plan.rates
+        sweep = [self._once(name, "sweep", SWEEP_SEED, rate) for rate in rates] if len(rates) > 1 else []
+        ended = [row for row in sweep if np.isfinite(row["suffix nats"])]
+        best = min(ended, key=lambda row: row["suffix nats"])["factor"] if ended else rates[len(rates) // 2]
+        return sweep + [self._once(name, "run", seed, best) for seed in self._plan.seeds]
+
+    def _once(self, name: str, role: str, seed: int, factor: float) -> Row:
+        variant, plan = self._plan.variants[name], asdict(self._plan)
+        rest = {part: plan[part] for part in ("size", "tokens", "rows", "documents", "fine_tuning")}
+        key = digest([asdict(variant), plan["variants"][plan["reference"]], rest, role, seed, factor])
+        if key not in self._finished:
+            print(f"{name}: {role}, seed {seed}, {factor:g} times the rate", flush=True)
+            self._finished[key] = self._train_and_score(variant, role, seed, factor)
+            self._done.save({}, {"runs": self._finished})
+        return {"variant": name, **self._finished[key]}
+
+    def _train_and_score(self, variant: Variant, role: str, seed: int, factor: float) -> Row:
+        asked = objective(variant.objective)
+        model, row, finished = self._trained(variant, seed, factor)
+        row = {"role": role, "seed": seed, "factor": factor, **row, **self._scores(model, asked, role == "run")}
+        if role == "run":
+            rate = self._tuning_rate(
+                [asdict(variant), factor], lambda: self._trained(variant, SWEEP_SEED, factor)[0], asked
+            )
+            row |= {"tuning factor": rate, "accuracy": self._classified(model, asked, seed, rate)}
+            row["accuracy untrained"] = self._untrained(variant, asked, seed)
+        return row if finished else {key: value if key in GIVEN else float("nan") for key, value in row.items()}
+
+    def _trained(self, variant: Variant, seed: int, factor: float) -> tuple[Decoder, Row, bool]:
+        """A model, what its training took, and whether it came to its end."""
+        study = self._study
+        model, batches = self._model(variant, seed), self._batches(objective(variant.objective), seed)
+        steps, flops = self._steps_of(variant, model, batches)
+        batches.check(steps, "the longest run")
+        rate = factor * self._peak
+        finished = train(
+            model, AdamW(model, study.training), batches, Stretch(0, steps), run_rate(rate, steps, study.training),
+            study.training, replace(study.execution, compile=False), lambda step, point: None, 0,
+        )  # fmt: skip
+        row: Row = {"rate": rate, "steps": steps, "tokens": steps * study.training.batch_tokens, "flops": flops}
+        return model, row | {"parameters": sum(one.numel() for one in model.parameters())}, finished
+
+    def _scores(self, model: Decoder, asked: Objective, everything: bool) -> Row:
+        study, rows = self._study, self._study.evaluation.batch_rows
+        start, specials = study.mixture.seq_len // 2 + 1, self._specials
+        found: Row = {"suffix nats": suffix_nats(model, asked, self._held_out, start, specials, rows)}
+        if not everything:
+            return found
+        found["loss"] = own_loss(model, asked, self._held_out, specials, rows)
+        found["next sentence"] = next_sentences(model, asked, self._held_out, specials, rows)
+        for one in map(skill, study.mixture.skills) if study.mixture.skill_share else ():
+            documents = one.documents("heldout", study.seed, 0, self._plan.documents, study.mixture.seq_len + 1)
+            offset = self._manifest["skill_offset"]
+            found[f"skill {one.name}"] = last_answers(model, asked, one, documents, specials, offset)
+        return found
+
+    def _classified(self, model: Decoder, asked: Objective, seed: int, factor: float) -> float:
+        """Accuracy after fine-tuning at so many times the study's rate."""
+        tuning, training = self._plan.fine_tuning, self._study.training
+        rate = factor * self._peak
+        return fine_tune(model, asked, self._specials, self._windows, training, rate, tuning.steps, tuning.rows, seed)
+
+    def _tuning_rate(self, of: list[object], make: Callable[[], Decoder], asked: Objective) -> float:
+        """The best factor for fine-tuning, of models of a seed that is compared nowhere."""
+        tuning = self._plan.fine_tuning
+        if len(tuning.rates) == 1:
+            return tuning.rates[0]
+        key = digest(["tuning", of, self._plan.size, self._plan.tokens, asdict(tuning)])
+        if key not in self._finished:
+            model = make()
+            found = {rate: self._classified(deepcopy(model), asked, SWEEP_SEED, rate) for rate in tuning.rates}
+            self._finished[key] = {"factor": max(found, key=lambda rate: found[rate])}
+        return self._finished[key]["factor"]
+
+    def _untrained(self, variant: Variant, asked: Objective, seed: int) -> float:
+        """Accuracy without pretraining, measured once for all variants of equal stacks that read a window alike."""
+        _, two_way = asked.window(torch.zeros(1, 1, dtype=torch.long), self._specials)
+        stacks = "one" if variant.architecture != "encoder-decoder" else variant.layers or "shared out"
+        rate = self._tuning_rate([stacks, two_way], lambda: self._model(variant, SWEEP_SEED), asked)
+        key = digest(["untrained", stacks, two_way, self._plan.size, asdict(self._plan.fine_tuning), seed])
+        if key not in self._finished:
+            self._finished[key] = {"accuracy": self._classified(self._model(variant, seed), asked, seed, rate)}
+        return self._finished[key]["accuracy"]
+
+    def _model(self, variant: Variant, seed: int) -> Decoder:
+        """An untrained model; its context has room for what objectives add to a row."""
+        study = self._study
+        vocabulary, context = self._specials.first + Specials.COUNT, 2 * study.mixture.seq_len
+        shape = shape_of(self._plan.size, study.model, vocabulary, context)
+        if variant.architecture != "encoder-decoder":
+            model = Decoder(shape, study.model)
+        elif variant.layers:
+            model = EncoderDecoder(replace(shape, n_layer=sum(variant.layers)), study.model, variant.layers[0])
+        else:
+            encoder = shape.n_layer // 2
+            model = EncoderDecoder(narrowed(shape, study.model, encoder), study.model, encoder)
+        initialise(model, study.seed + seed + seed_of(self._plan.size))
+        return model.to(self._device)
+
+    def _batches(self, asked: Objective, seed: int) -> ObjectiveBatches:
+        study = self._study
+        return ObjectiveBatches(
+            *self._train, study.training.batch_tokens, study.mixture.repeat, asked, self._specials, study.seed + seed
+        )
+
+    def _steps_of(self, variant: Variant, model: Decoder, batches: ObjectiveBatches) -> tuple[int, int]:
+        """Steps of a run, and its training FLOPs: as many as the reference's, to the nearest step, where they are what
+        is equal."""
+        if variant.equal == "tokens":
+            return self._steps, sum(batch_flops(model, batches[step]) for step in range(self._steps))
+        plan = self._plan
+        first = plan.variants[plan.reference]
+        seed = plan.seeds[0]
+        theirs = self._batches(objective(first.objective), seed)
+        body = self._model(first, seed)
+        wanted = sum(batch_flops(body, theirs[step]) for step in range(self._steps))
+        steps, flops = 0, 0
+        while flops < wanted:
+            last = batch_flops(model, batches[steps])
+            steps, flops = steps + 1, flops + last
+        return (steps, flops) if flops - wanted <= last / 2 else (steps - 1, flops - last)
+
+    def _refuse(self, name: str, variant: Variant) -> None:
+        """Raise UserError for what cannot be trained, before anything is."""
+        asked, layers = objective(variant.objective), shape_of(self._plan.size, self._study.model, 1, 1).n_layer
+        try:
+            check_architecture(asked, variant.architecture, ARCHITECTURES)
+        except UserError as error:
+            raise UserError(f"variant {name}: {error}") from None
+        if variant.architecture != "encoder-decoder" and variant.layers:
+            raise UserError(f"variant {name}: layers = {list(variant.layers)}: of an encoder-decoder only; drop them")
+        if variant.architecture == "encoder-decoder" and not variant.layers and layers < 2:
+            raise UserError(f"variant {name}: one layer cannot be shared out; set model.min_layers: 2, or layers")
+
+
+def windows(study: Study, tuning: FineTuning) -> Windows:
+    """Windows of all documents, labelled by the folder that a document's path begins with: its distribution.
+
+    A quarter of the files of each class, by hash of their path, is for the test. Raises UserError where there are not
+    two classes.
+    """
+    paths, length = Paths(study.study), study.mixture.seq_len
+    tokenizer = bpe.load(paths.tokenizer, read_json(paths.tokenizer_report)["sha256"])
+    parts: dict[tuple[str, bool], list[np.ndarray]] = {}
+    for document in read_documents(paths.documents):
+        label = f"{document.source}/{document.path.split('/')[0]}"
+        number = int.from_bytes(hashlib.sha256(document.path.encode()).digest()[:4], "little") / 2**32
+        rows = packing.text_rows(np.array(tokenizer.encode(document.text), np.int64), length)[:, :length]
+        parts.setdefault((label, number < TEST_SHARE), []).append(rows)
+    found = {key: np.concatenate(rows) for key, rows in parts.items()}
+    full = {label for label, test in found if not test and len(found[label, test])}
+    names = tuple(sorted(label for label in full if len(found.get((label, True), ()))))
+    if len(names) < 2:
+        raise UserError(
+            f"classification: {len(names)} folders of the corpus have files to train on and to test "
+            f"({', '.join(names)}); it takes two: add distributions or sources to download.sources"
+        )
+    chosen = {}
+    for test, most in ((False, tuning.train), (True, tuning.test)):
+        of_class = [_spread(found[name, test], most) for name in names]
+        labels = np.repeat(np.arange(len(names)), [len(rows) for rows in of_class])
+        chosen[test] = np.concatenate(of_class), labels
+    return Windows(*chosen[False], *chosen[True], names)
+
+
+def _spread(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most so many rows, evenly from all."""
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)]

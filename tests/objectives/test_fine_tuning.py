@@ -1,0 +1,39 @@
+"""Fine-tuning finds classes that are there, and only those."""
+
+import numpy as np
+import pytest
+
+from scalinglab.config import Study
+from scalinglab.model.decoder import Decoder, initialise
+from scalinglab.model.encoder_decoder import EncoderDecoder
+from scalinglab.model.shape import shape_of
+from scalinglab.objectives.base import Objective, Specials
+from scalinglab.objectives.fine_tuning import Windows, fine_tune
+from scalinglab.objectives.masked import Masked
+from scalinglab.objectives.reading import Causal, Prefix
+
+SPECIALS = Specials(30)
+
+
+def windows(apart: int) -> Windows:
+    """Two classes whose tokens lie so far apart."""
+    rng = np.random.default_rng(0)
+    label = np.arange(200) % 2
+    rows = rng.integers(0, 10, (200, 8)) + apart * label[:, None]
+    return Windows(rows[:100], label[:100], rows[100:], label[100:], ("a", "b"))
+
+
+@pytest.mark.parametrize(("kind", "stacks"), [(Causal(), 1), (Prefix(), 1), (Masked(), 1), (Prefix(), 2)], ids=str)
+def test_classes_that_differ_are_told_apart(smoke: Study, kind: Objective, stacks: int) -> None:
+    shape = shape_of("d16", smoke.model, 50, 16)
+    model = Decoder(shape, smoke.model) if stacks == 1 else EncoderDecoder(shape, smoke.model, 1)
+    initialise(model, 0)
+    assert fine_tune(model, kind, SPECIALS, windows(10), smoke.training, 0.02, 30, 16, seed=0) == 1
+
+
+def test_classes_that_do_not_are_not(smoke: Study) -> None:
+    model = Decoder(shape_of("d16", smoke.model, 50, 16), smoke.model)
+    initialise(model, 0)
+    told = fine_tune(model, Causal(), SPECIALS, windows(0), smoke.training, 0.02, 30, 16, seed=0)
+    assert told == pytest.approx(0.5, abs=0.15)
+    assert windows(0).majority == 0.5
