@@ -63,6 +63,17 @@ class CausalAttention(nn.Module):
         """Query-key pairs of one context and head that are multiplied: position t reads t + 1 keys."""
         return shape.seq_len * (shape.seq_len + 1) // 2
 
+    @staticmethod
+    def n_weights(shape: Shape) -> int:
+        """Elements of the layer's matrices."""
+        queries, keys = shape.n_head * shape.head_dim, shape.n_kv_head * shape.head_dim
+        return shape.d_model * (queries + 2 * keys) + queries * shape.d_model
+
+    @staticmethod
+    def n_vectors(shape: Shape) -> int:
+        """Elements of its other parameters."""
+        return 0
+
     def weights(self, x_BTD: Tensor) -> Tensor:
         """[B, H, T, T] how much each position takes from each earlier one: for looking inside, not for training."""
         q_BHTK, k_BHTK, _ = self._project(x_BTD)
