@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scalinglab.errors import UserError
-from scalinglab.model import attention_kernels
+from scalinglab.model import attention_kernels, state_space
 from scalinglab.model.memory import LayerMemory
 from scalinglab.model.positions import NoPosition, distances
 from scalinglab.model.shape import Shape
@@ -38,6 +38,10 @@ class CausalAttention(nn.Module):
             q_BHTK, *new = self._project(x_BTD, start=memory.length)
             k_BHTK, v_BHTK = map(self._for_each_query_head, memory.append(*new))
             y_BHTK = self._weigh(q_BHTK, k_BHTK) @ v_BHTK
+        return self._merge(y_BHTK)
+
+    def _merge(self, y_BHTK: Tensor) -> Tensor:
+        """[B, T, D] of what the heads found."""
         return self.out(y_BHTK.transpose(1, 2).flatten(2))
 
     def _mix(self, q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor) -> Tensor:
@@ -170,6 +174,68 @@ class LinearAttention(CausalAttention):
         return scores_BHQT / scores_BHQT.sum(dim=-1, keepdim=True)
 
 
+class SelectiveAttention(CausalAttention):
+    """A selective state space (Gu & Dao 2023) with one decay a head, which makes it a kind of attention (Dao & Gu 2024).
+
+    Each position chooses its step d_t = softplus(.) > 0: the state decays by exp(-d_t rate), and takes in d_t k_t v_t^T
+    (Gu & Dao 2023, eq. 4 and algorithm 2, with d_t B for the discretised B). Large steps forget and write, small ones
+    pass by. What heads read is normalised, as in Mamba-2 (Dao & Gu 2024, section 7.1). Of its block there is neither
+    a convolution, for which the token shift stands, nor a gate.
+    """
+
+    takes_bias = False
+    FASTEST, SLOWEST = 1e-1, 1e-3  # steps at first: heads that remember some ten positions to some thousand
+    EPSILON = 1e-8  # of the norm
+
+    def __init__(self, shape: Shape, position: NoPosition) -> None:
+        super().__init__(shape, position)
+        self.step = nn.Linear(shape.d_model, self.n_head)
+        self.log_rate_H = nn.Parameter(torch.zeros(self.n_head))
+        middle_H = (torch.arange(self.n_head) + 0.5) / self.n_head
+        step_H = self.FASTEST * (self.SLOWEST / self.FASTEST) ** middle_H
+        with torch.no_grad():
+            self.step.bias.copy_(step_H.expm1().log())  # softplus of that is the step
+
+    def forward(self, x_BTD: Tensor, memory: LayerMemory | None = None) -> Tensor:
+        """memory: its state is what the positions before x have left."""
+        memory = memory or LayerMemory()
+        q_BHTK, *kv = self._project(x_BTD, start=memory.length)
+        k_BHTK, v_BHTK = map(self._for_each_query_head, kv)
+        step_BHT, log_a_BHT = self._steps(x_BTD)
+        written_BHTK = step_BHT[..., None] * v_BHTK
+        y_BHTK, state_BHKK = state_space.chunked(q_BHTK, k_BHTK, written_BHTK, log_a_BHT, memory.state_BHKK)
+        memory.carry(state_BHKK, x_BTD.shape[1])
+        return self._merge(y_BHTK)
+
+    def _steps(self, x_BTD: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, H, T] the step of each position, and the logarithm of what it leaves of the state."""
+        step_BHT = F.softplus(self.step(x_BTD)).transpose(1, 2)
+        return step_BHT, -self.log_rate_H.exp()[:, None] * step_BHT
+
+    def _merge(self, y_BHTK: Tensor) -> Tensor:
+        return super()._merge(F.rms_norm(y_BHTK, y_BHTK.shape[-1:], eps=self.EPSILON))
+
+    @staticmethod
+    def pairs(shape: Shape) -> int:
+        return LinearAttention.pairs(shape)
+
+    @staticmethod
+    def n_weights(shape: Shape) -> int:
+        return CausalAttention.n_weights(shape) + shape.d_model * shape.n_head
+
+    @staticmethod
+    def n_vectors(shape: Shape) -> int:
+        return 2 * shape.n_head
+
+    def weights(self, x_BTD: Tensor) -> Tensor:
+        """[B, H, T, T] of either sign: shares of the sum of absolute values, since the norm leaves no other scale."""
+        q_BHTK, k_BHTK, _ = self._project(x_BTD)
+        step_BHT, log_a_BHT = self._steps(x_BTD)
+        scores_BHTT = q_BHTK @ self._for_each_query_head(k_BHTK).transpose(-1, -2)
+        scores_BHTT = scores_BHTT * state_space.decays(log_a_BHT) * step_BHT[..., None, :]
+        return F.normalize(scores_BHTT, p=1, dim=-1, eps=1e-30)
+
+
 def _hide_future(scores_TT: Tensor) -> Tensor:
     """Scores [..., T, T] of queries and keys with minus infinity where the key comes later."""
     later_TT = torch.ones(scores_TT.shape[-2:], dtype=torch.bool, device=scores_TT.device).triu(1)
@@ -198,4 +264,5 @@ ATTENTIONS: dict[str, type[CausalAttention]] = {
     "window": WindowAttention,
     "strided": StridedAttention,
     "linear": LinearAttention,
+    "selective": SelectiveAttention,
 }
