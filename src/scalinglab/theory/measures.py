@@ -166,7 +166,9 @@ def routing(trained: TrainedModel) -> dict[str, float]:
     """
     chosen: list[torch.Tensor] = []
     hooks = [
-        module.register_forward_pre_hook(lambda module, inputs: chosen.append(module.route(inputs[0].flatten(0, -2))[2]))
+        module.register_forward_pre_hook(
+            lambda module, inputs: chosen.append(module.route(inputs[0].flatten(0, -2))[2])
+        )
         for module in trained.model.modules()
         if isinstance(module, Experts)
     ]
@@ -183,7 +185,9 @@ def routing(trained: TrainedModel) -> dict[str, float]:
     for hook in hooks:
         hook.remove()
     experts = trained.study.model.experts
-    found = [_loads(torch.cat(chosen[layer :: len(hooks)]).cpu(), rows_RT.flatten(), experts) for layer in range(len(hooks))]
+    found = [
+        _loads(torch.cat(chosen[layer :: len(hooks)]).cpu(), rows_RT.flatten(), experts) for layer in range(len(hooks))
+    ]
     return dict(zip(names, torch.tensor(found, dtype=torch.float64).mean(0).tolist(), strict=True))
 
 
