@@ -108,7 +108,7 @@ def _shape(settings: Settings, options: config.Model) -> Shape:
 
 
 def _recall(settings: Settings, study: Study, options: config.Model, seed: int, rate: float) -> dict[int, float]:
-    """Accuracy of one trained model on held-out documents, by their number of pairs; nothing is right if it diverged."""
+    """Accuracy of one trained model on held-out documents, by their number of pairs; 0 where it diverged."""
     length = _length(settings)
     training = replace(study.training, batch_tokens=study.training.batch_tokens // length * length)
     steps = steps_of(tokens_of(settings.tokens), training.batch_tokens)
@@ -185,9 +185,10 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     rates = ", ".join(f"{rate:g}" for rate in sorted(tables["recall"]["rate"].unique()))
     return f"""![Recall](recall.png)
 
-Accuracy on held-out rows, mean of {runs["seed"].nunique()} seeds with the 95 % interval of the mean (of so few, it is wide
-where some seeds learn it and others do not), and the verdict on the error beside that of {reference} (paired seeds, margin
-{verdicts["margin"].iloc[0]:g}). Numbers kept: what a layer needs of a whole context to go on writing. Rates tried: {rates}.
+Accuracy on held-out rows: the mean of {runs["seed"].nunique()} seeds with its 95 % interval (wide where some seeds
+learn and others do not), and the verdict on the error beside that of {reference} (paired seeds, margin
+{verdicts["margin"].iloc[0]:g}). Numbers kept: what a layer needs of a whole context to go on writing. Rates tried:
+{rates}.
 
 | mixer | numbers kept | rate | {" | ".join(f"{n} pairs" for n in pairs)} |
 |---|---|---|{"---|" * len(pairs)}

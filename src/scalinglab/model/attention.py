@@ -175,7 +175,7 @@ class LinearAttention(CausalAttention):
 
 
 class SelectiveAttention(CausalAttention):
-    """A selective state space (Gu & Dao 2023) with one decay a head, which makes it a kind of attention (Dao & Gu 2024).
+    """A selective state space (Gu & Dao 2023) with one decay a head: so it is a kind of attention (Dao & Gu 2024).
 
     Each position chooses its step d_t = softplus(.) > 0: the state decays by exp(-d_t rate), and takes in d_t k_t v_t^T
     (Gu & Dao 2023, eq. 4 and algorithm 2, with d_t B for the discretised B). Large steps forget and write, small ones

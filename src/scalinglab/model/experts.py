@@ -1,7 +1,7 @@
 """Mixture of experts: a router sends each token to a few of many feed-forward parts (Shazeer et al. 2017).
 
-Token choice, and no token is dropped. An expert is so wide that those of a token are together as wide as the dense part:
-what a token costs does not grow with the number of experts, but for the router.
+Token choice, and no token is dropped. The experts of a token are together as wide as the dense part: what a token costs
+does not grow with their number, but for the router.
 """
 
 from collections.abc import Callable
