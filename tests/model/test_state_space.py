@@ -106,6 +106,22 @@ def test_large_steps_forget_and_small_ones_pass_by(options: config.Model) -> Non
     assert layer.weights(x_BTD)[..., 5:, :5].abs().max() == 0
 
 
+def test_without_decay_it_is_linear_attention_times_its_denominator(options: config.Model) -> None:
+    """Of all that it adds, steps that are one and a rate of zero take everything away but the missing denominator."""
+    layer = build(options)
+    changed = dataclasses.replace(options, head_dim=8, attention="linear")
+    shape = shape_of("d32", changed, 50, 64)
+    linear = ATTENTIONS["linear"](shape, POSITIONS["rope"](shape, 10_000.0)).double()
+    linear.load_state_dict({"qkv.weight": layer.qkv.weight, "out.weight": layer.out.weight})
+    with torch.no_grad():
+        layer.step.weight.zero_()
+        layer.step.bias.fill_(torch.tensor(1.0, dtype=torch.float64).expm1().log())
+        layer.log_rate_H.fill_(-torch.inf)
+    x_BTD = torch.randn(2, 20, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    weights_BHTT = layer.weights(x_BTD)
+    torch.testing.assert_close(weights_BHTT / weights_BHTT.sum(-1, keepdim=True), linear.weights(x_BTD))
+
+
 def test_its_memory_is_of_one_size_however_much_it_has_read(options: config.Model) -> None:
     layer, memory = build(options), LayerMemory()
     x_BTD = torch.randn(2, 64, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))

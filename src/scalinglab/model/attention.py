@@ -38,10 +38,6 @@ class CausalAttention(nn.Module):
             q_BHTK, *new = self._project(x_BTD, start=memory.length)
             k_BHTK, v_BHTK = map(self._for_each_query_head, memory.append(*new))
             y_BHTK = self._weigh(q_BHTK, k_BHTK) @ v_BHTK
-        return self._merge(y_BHTK)
-
-    def _merge(self, y_BHTK: Tensor) -> Tensor:
-        """[B, T, D] of what the heads found."""
         return self.out(y_BHTK.transpose(1, 2).flatten(2))
 
     def _mix(self, q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor) -> Tensor:
@@ -174,18 +170,17 @@ class LinearAttention(CausalAttention):
         return scores_BHQT / scores_BHQT.sum(dim=-1, keepdim=True)
 
 
-class SelectiveAttention(CausalAttention):
+class SelectiveAttention(LinearAttention):
     """A selective state space (Gu & Dao 2023) with one decay a head: so it is a kind of attention (Dao & Gu 2024).
 
     Each position chooses its step d_t = softplus(.) > 0: the state decays by exp(-d_t rate), and takes in d_t k_t v_t^T
     (Gu & Dao 2023, eq. 4 and algorithm 2, with d_t B for the discretised B). Large steps forget and write, small ones
-    pass by. What heads read is normalised, as in Mamba-2 (Dao & Gu 2024, section 7.1). Of its block there is neither
-    a convolution, for which the token shift stands, nor a gate.
+    pass by. That stands where linear attention has its denominator, and is all that sets the two apart: features are
+    the same (Dao & Gu 2024, section 9.4.3). Of Mamba's block there is neither a convolution, for which the token shift
+    stands, nor a gate.
     """
 
-    takes_bias = False
     FASTEST, SLOWEST = 1e-1, 1e-3  # steps at first: heads that remember some ten positions to some thousand
-    EPSILON = 1e-8  # of the norm
 
     def __init__(self, shape: Shape, position: NoPosition) -> None:
         super().__init__(shape, position)
@@ -199,25 +194,29 @@ class SelectiveAttention(CausalAttention):
     def forward(self, x_BTD: Tensor, memory: LayerMemory | None = None) -> Tensor:
         """memory: its state is what the positions before x have left."""
         memory = memory or LayerMemory()
-        q_BHTK, *kv = self._project(x_BTD, start=memory.length)
-        k_BHTK, v_BHTK = map(self._for_each_query_head, kv)
+        q_BHTK, k_BHTK, v_BHTK = self._features(x_BTD, memory.length)
         step_BHT, log_a_BHT = self._steps(x_BTD)
         written_BHTK = step_BHT[..., None] * v_BHTK
         y_BHTK, state_BHKK = state_space.chunked(q_BHTK, k_BHTK, written_BHTK, log_a_BHT, memory.state_BHKK)
         memory.carry(state_BHKK, x_BTD.shape[1])
-        return self._merge(y_BHTK)
+        return self.out(y_BHTK.transpose(1, 2).flatten(2))
+
+    def weights(self, x_BTD: Tensor) -> Tensor:
+        """[B, H, T, T] what multiplies the values; it adds up to nothing in particular."""
+        q_BHTK, k_BHTK, _ = self._features(x_BTD, 0)
+        step_BHT, log_a_BHT = self._steps(x_BTD)
+        return q_BHTK @ k_BHTK.transpose(-1, -2) * state_space.decays(log_a_BHT) * step_BHT[..., None, :]
+
+    def _features(self, x_BTD: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
+        """phi(queries), phi(keys) and values of each query head, [B, H, T, K] each."""
+        q_BHTK, k_BHTK, v_BHTK = self._project(x_BTD, start)
+        k_BHTK, v_BHTK = self._for_each_query_head(k_BHTK), self._for_each_query_head(v_BHTK)
+        return F.elu(q_BHTK) + 1, F.elu(k_BHTK) + 1, v_BHTK
 
     def _steps(self, x_BTD: Tensor) -> tuple[Tensor, Tensor]:
         """[B, H, T] the step of each position, and the logarithm of what it leaves of the state."""
         step_BHT = F.softplus(self.step(x_BTD)).transpose(1, 2)
         return step_BHT, -self.log_rate_H.exp()[:, None] * step_BHT
-
-    def _merge(self, y_BHTK: Tensor) -> Tensor:
-        return super()._merge(F.rms_norm(y_BHTK, y_BHTK.shape[-1:], eps=self.EPSILON))
-
-    @staticmethod
-    def pairs(shape: Shape) -> int:
-        return LinearAttention.pairs(shape)
 
     @staticmethod
     def n_weights(shape: Shape) -> int:
@@ -226,14 +225,6 @@ class SelectiveAttention(CausalAttention):
     @staticmethod
     def n_vectors(shape: Shape) -> int:
         return 2 * shape.n_head
-
-    def weights(self, x_BTD: Tensor) -> Tensor:
-        """[B, H, T, T] of either sign: shares of the sum of absolute values, since the norm leaves no other scale."""
-        q_BHTK, k_BHTK, _ = self._project(x_BTD)
-        step_BHT, log_a_BHT = self._steps(x_BTD)
-        scores_BHTT = q_BHTK @ self._for_each_query_head(k_BHTK).transpose(-1, -2)
-        scores_BHTT = scores_BHTT * state_space.decays(log_a_BHT) * step_BHT[..., None, :]
-        return F.normalize(scores_BHTT, p=1, dim=-1, eps=1e-30)
 
 
 def _hide_future(scores_TT: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """A selective state space: a recurrence whose decay depends on the input, on queries, keys and values [B, H, T, K].
 
 h_t = a_t h_{t-1} + k_t v_t^T and y_t = q_t h_t, with one a_t in (0, 1] a head and position: state-space duality in the
-terms of attention (Dao & Gu 2024, eq. 6 and section 4; q, k and v are their C, B and X). With a_t = 1 it is linear
+terms of attention (Dao & Gu 2024, section 4; q, k and v are their C, B and X). With a_t = 1 it is linear
 attention without its denominator. Tests hold the forms to each other.
 """
 
