@@ -65,9 +65,13 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
         best = settings.rates[int(np.argmax([np.mean(list(found.values())) for found in sweep]))]
         runs = [("sweep", SWEEP_SEED, rate, found) for rate, found in zip(settings.rates, sweep, strict=True)]
         runs += [("run", seed, best, _recall(settings, study, options, seed, best)) for seed in settings.seeds]
+        own: Row = {
+            "mixer": name,
+            "kept": kept(_shape(settings, options), mixer.attention),
+            "recalled": settings.recalled,
+        }
         rows += [
-            {"mixer": name, "role": role, "seed": seed, "rate": rate, "pairs": pairs, "accuracy": accuracy}
-            | {"kept": kept(_shape(settings, options), mixer.attention), "recalled": settings.recalled}
+            own | {"role": role, "seed": seed, "rate": rate, "pairs": pairs, "accuracy": accuracy}
             for role, seed, rate, found in runs
             for pairs, accuracy in found.items()
         ]
@@ -132,12 +136,14 @@ def _recall(settings: Settings, study: Study, options: config.Model, seed: int, 
 def _verdicts(recall: pd.DataFrame, margin: float) -> list[Row]:
     """Differences of the errors from those of the first mixer at each number of pairs."""
     runs = recall[recall["role"] == "run"]
-    reference, found = str(runs["mixer"].iloc[0]), []
+    reference, found = str(runs["mixer"].iloc[0]), list[Row]()
     for pairs, group in runs.groupby("pairs"):
         errors = {str(name): list(1 - one["accuracy"]) for name, one in group.groupby("mixer", sort=False)}
+        at: Row = {"pairs": int(str(pairs)), "reference": reference, "margin": margin}
         found += [
-            {"pairs": int(str(pairs)), "mixer": one.variant, "difference": one.difference, "low": one.low}
-            | {"high": one.high, "verdict": one.verdict, "reference": reference, "margin": margin}
+            at
+            | {"mixer": one.variant, "difference": one.difference, "low": one.low, "high": one.high}
+            | {"verdict": one.verdict}
             for one in compare(errors, reference, margin)
         ]
     return found
