@@ -152,7 +152,7 @@ def _verdicts(recall: pd.DataFrame, margin: float) -> list[Row]:
 def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     """`recall`: accuracy against the number of pairs, means with intervals, and each seed."""
     runs = _runs(tables)
-    figure, (axis,) = new_figure(1, width=5.4, height=3.6)
+    figure, (axis,) = new_figure(1, width=7.0, height=3.4)
     names, pairs = list(runs["mixer"].unique()), sorted(runs["pairs"].unique())
     for i, (name, style) in enumerate(ordered_style(names).items()):
         one = runs[runs["mixer"] == name]
@@ -170,7 +170,7 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     axis.set_ylim(-0.03, 1.03)
     axis.set_xlabel("pairs in the context")
     axis.set_ylabel("accuracy on held-out rows")
-    axis.legend(fontsize=7)
+    axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1))
     return {"recall": figure}
 
 
