@@ -68,6 +68,7 @@ def test_laptop_grid_is_wide_enough() -> None:
         ("grid.budgets", ["400k", "lots"], "'lots' is not a number of tokens"),
         ("grid.budgets", ["800k", "400k"], "growing order"),
         ("grid.budgets", ["400k"], "grid.segments does not follow grid.budgets"),
+        ("model.active_experts", 9, "model.active_experts = 9: more than model.experts = 8; lower it"),
         ("model.kv_groups", 3, "model.kv_groups = 3 does not divide"),
         ("training.batch_tokens", 1000, "training.batch_tokens = 1000"),
         ("training.precision", "fp8", "training.precision = 'fp8': input should be 'fp32', 'bf16' or 'fp16'"),

@@ -127,6 +127,9 @@ class Model:
     attention: str
     window: PositiveInt
     feed_forward: str
+    experts: PositiveInt
+    active_experts: PositiveInt
+    balance: Annotated[float, Field(ge=0)]
     token_shift: bool
     tied_head: bool
     parametrisation: str
@@ -328,6 +331,11 @@ def _check_together(study: Study, where: str) -> None:
                 f"{where}: {name}.sizes: {size}: model.kv_groups = {model.kv_groups} does not divide its "
                 f"{width // head_dim} heads; take a divisor"
             )
+    if model.active_experts > model.experts:
+        raise UserError(
+            f"{where}: model.active_experts = {model.active_experts}: more than model.experts = {model.experts}; "
+            "lower it, or raise experts"
+        )
     _check_tune(study, where)
     if ladder.seeds:
         _check_ladder(study, where)

@@ -88,7 +88,13 @@ def test_an_encoder_decoder_has_as_many_parameters(options: config.Model, size: 
 
 def test_what_only_looks_back_is_refused(options: config.Model) -> None:
     tokens = torch.zeros(1, T, dtype=torch.long)
-    for parts in ({"position": "alibi"}, {"position": "relative"}, {"attention": "window"}, {"attention": "linear"}):
+    for parts in (
+        {"position": "alibi"},
+        {"position": "relative"},
+        {"attention": "window"},
+        {"attention": "linear"},
+        {"attention": "selective"},
+    ):
         with pytest.raises(UserError, match="knows no keys that come after their query; to look both ways take"):
             make(dataclasses.replace(options, **parts)).hidden(tokens, two_way=4)
 

@@ -226,5 +226,8 @@ def test_what_has_no_rules_is_refused(options: config.Model) -> None:
         make(options, "mu")
     with pytest.raises(UserError, match="embedding and head scale apart; set model.tied_head: false"):
         make(options, "mup", tied_head=True)
+    for part in ({"feed_forward": "experts", "experts": 2, "active_experts": 1}, {"attention": "selective"}):
+        with pytest.raises(UserError, match=r"'mup': no rules for model\.\w+ = '(experts|selective)'; take standard"):
+            make(options, "mup", **part)
     with pytest.raises(UserError, match=r"no rules for model\.norm = 'layernorm'; take rmsnorm"):
         make(options, "u-mup", norm="layernorm")

@@ -13,6 +13,7 @@ from scalinglab import config
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.shape import shape_of
 from scalinglab.skills import skill
+from scalinglab.theory import measures
 from scalinglab.theory.measures import (
     TrainedModel,
     activations,
@@ -22,6 +23,7 @@ from scalinglab.theory.measures import (
     in_context,
     noise_scale,
     number_format,
+    routing,
 )
 from scalinglab.training.data import Batches
 from scalinglab.training.loop import Point
@@ -164,3 +166,48 @@ def test_fp32_flushes_nothing(smoke: config.Study) -> None:
     trained = model_of(smoke)
     torch.nn.init.normal_(trained.model.head.weight)
     assert list(number_format(trained).values()) == [0, 0, 1, 0, 0]
+
+
+def router_that(trained: TrainedModel, chooses: torch.Tensor) -> None:
+    """Make every router read the token itself, from an embedding of one place each, and prefer the expert given."""
+    with torch.no_grad():
+        for block in trained.model.blocks:
+            block.attention.out.weight.zero_()
+            for expert in block.feed_forward.experts:
+                expert.down.weight.zero_()
+            block.feed_forward.router.weight.copy_(torch.nn.functional.one_hot(chooses, 4).t().float())
+        trained.model.embedding.weight.copy_(torch.eye(16)[torch.arange(50) % 16])
+
+
+def test_routing_of_experts_that_split_the_tokens_among_them(smoke: config.Study) -> None:
+    """By what a token is: even loads are those of text, and a token always takes the same expert."""
+    trained = model_of(smoke, feed_forward="experts", experts=4, active_experts=1, norm="none")
+    chooses_D = torch.arange(16) % 4
+    router_that(trained, chooses_D)
+    load_E = np.bincount(trained.held_out[:640] % 16 % 4, minlength=4) / 640
+    found = routing(trained)
+    assert found["load entropy"] == pytest.approx(-(load_E * np.log(load_E)).sum() / np.log(4))
+    assert found["largest load"] == pytest.approx(4 * load_E.max())
+    assert found["smallest load"] == pytest.approx(4 * load_E.min())
+    assert found["same expert"] == 1
+    assert found["same expert by chance"] == pytest.approx((load_E**2).sum(), abs=2e-3)
+
+
+def test_routing_of_a_router_that_has_collapsed(smoke: config.Study) -> None:
+    trained = model_of(smoke, feed_forward="experts", experts=4, active_experts=1, norm="none")
+    router_that(trained, torch.zeros(16, dtype=torch.long))
+    expected = {"load entropy": 0, "largest load": 4, "smallest load": 0, "same expert": 1, "same expert by chance": 1}
+    assert routing(trained) == pytest.approx(expected)
+
+
+def test_a_token_that_tells_nothing_of_its_expert_takes_the_same_by_chance(smoke: config.Study) -> None:
+    """Experts at random, for tokens of which each comes often."""
+    generator = torch.Generator().manual_seed(0)
+    chosen_N1, tokens_N = (torch.randint(0, n, (40_000,), generator=generator) for n in (4, 10))
+    *_, same, chance = measures._loads(chosen_N1[:, None], tokens_N, 4)
+    assert chance == pytest.approx(0.25, abs=1e-3)
+    assert same == pytest.approx(chance, abs=2e-3)
+
+
+def test_a_dense_model_routes_nothing(smoke: config.Study) -> None:
+    assert np.isnan(list(routing(model_of(smoke)).values())).all()

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scalinglab.errors import UserError
-from scalinglab.model import attention_kernels
+from scalinglab.model import attention_kernels, state_space
 from scalinglab.model.memory import LayerMemory
 from scalinglab.model.positions import NoPosition, distances
 from scalinglab.model.shape import Shape
@@ -78,6 +78,17 @@ class CausalAttention(nn.Module):
     def pairs(shape: Shape) -> int:
         """Query-key pairs of one context and head that are multiplied: position t reads t + 1 keys."""
         return shape.seq_len * (shape.seq_len + 1) // 2
+
+    @staticmethod
+    def n_weights(shape: Shape) -> int:
+        """Elements of the layer's matrices."""
+        queries, keys = shape.n_head * shape.head_dim, shape.n_kv_head * shape.head_dim
+        return shape.d_model * (queries + 2 * keys) + queries * shape.d_model
+
+    @staticmethod
+    def n_vectors(shape: Shape) -> int:
+        """Elements of its other parameters."""
+        return 0
 
     def weights(self, x_BTD: Tensor) -> Tensor:
         """[B, H, T, T] how much each position takes from each earlier one: for looking inside, not for training."""
@@ -180,6 +191,65 @@ class LinearAttention(CausalAttention):
         return scores_BHQT / scores_BHQT.sum(dim=-1, keepdim=True)
 
 
+class SelectiveAttention(LinearAttention):
+    """A selective state space (Gu & Dao 2023) with one decay a head: so it is a kind of attention (Dao & Gu 2024).
+
+    Each position chooses its step d_t = softplus(.) > 0: the state decays by exp(-d_t rate), and takes in d_t k_t v_t^T
+    (Gu & Dao 2023, eq. 4 and algorithm 2, with d_t B for the discretised B). Large steps forget and write, small ones
+    pass by. That stands where linear attention has its denominator, and is all that sets the two apart: features are
+    the same (Dao & Gu 2024, section 9.4.3). Of Mamba's block there is neither a convolution, for which the token shift
+    stands, nor a gate.
+    """
+
+    FASTEST, SLOWEST = 1e-1, 1e-3  # steps at first: heads that remember some ten positions to some thousand
+
+    def __init__(self, shape: Shape, position: NoPosition) -> None:
+        super().__init__(shape, position)
+        self.step = nn.Linear(shape.d_model, self.n_head)
+        self.log_rate_H = nn.Parameter(torch.zeros(self.n_head))
+        middle_H = (torch.arange(self.n_head) + 0.5) / self.n_head
+        step_H = self.FASTEST * (self.SLOWEST / self.FASTEST) ** middle_H
+        with torch.no_grad():
+            self.step.bias.copy_(step_H.expm1().log())  # softplus of that is the step
+
+    def forward(self, x_BTD: Tensor, memory: LayerMemory | None = None, visible_TT: Tensor | None = None) -> Tensor:
+        """memory: its state is what the positions before x have left. visible: refused: it only looks back."""
+        if visible_TT is not None:
+            return super().forward(x_BTD, memory, visible_TT)
+        memory = memory or LayerMemory()
+        q_BHTK, k_BHTK, v_BHTK = self._features(x_BTD, memory.length)
+        step_BHT, log_a_BHT = self._steps(x_BTD)
+        written_BHTK = step_BHT[..., None] * v_BHTK
+        y_BHTK, state_BHKK = state_space.chunked(q_BHTK, k_BHTK, written_BHTK, log_a_BHT, memory.state_BHKK)
+        memory.carry(state_BHKK, x_BTD.shape[1])
+        return self.out(y_BHTK.transpose(1, 2).flatten(2))
+
+    def weights(self, x_BTD: Tensor) -> Tensor:
+        """[B, H, T, T] what multiplies the values; it adds up to nothing in particular."""
+        q_BHTK, k_BHTK, _ = self._features(x_BTD, 0)
+        step_BHT, log_a_BHT = self._steps(x_BTD)
+        return q_BHTK @ k_BHTK.transpose(-1, -2) * state_space.decays(log_a_BHT) * step_BHT[..., None, :]
+
+    def _features(self, x_BTD: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
+        """phi(queries), phi(keys) and values of each query head, [B, H, T, K] each."""
+        q_BHTK, k_BHTK, v_BHTK = self._project(x_BTD, start)
+        k_BHTK, v_BHTK = self._for_each_query_head(k_BHTK), self._for_each_query_head(v_BHTK)
+        return F.elu(q_BHTK) + 1, F.elu(k_BHTK) + 1, v_BHTK
+
+    def _steps(self, x_BTD: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, H, T] the step of each position, and the logarithm of what it leaves of the state."""
+        step_BHT = F.softplus(self.step(x_BTD)).transpose(1, 2)
+        return step_BHT, -self.log_rate_H.exp()[:, None] * step_BHT
+
+    @staticmethod
+    def n_weights(shape: Shape) -> int:
+        return CausalAttention.n_weights(shape) + shape.d_model * shape.n_head
+
+    @staticmethod
+    def n_vectors(shape: Shape) -> int:
+        return 2 * shape.n_head
+
+
 def _hide_future(scores_TT: Tensor) -> Tensor:
     """Scores [..., T, T] of queries and keys with minus infinity where the key comes later."""
     later_TT = torch.ones(scores_TT.shape[-2:], dtype=torch.bool, device=scores_TT.device).triu(1)
@@ -212,4 +282,5 @@ ATTENTIONS: dict[str, type[CausalAttention]] = {
     "window": WindowAttention,
     "strided": StridedAttention,
     "linear": LinearAttention,
+    "selective": SelectiveAttention,
 }

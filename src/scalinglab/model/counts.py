@@ -30,22 +30,22 @@ class Counts:
 def count(shape: Shape, options: Model) -> Counts:
     """Counts of one decoder."""
     width, layers = shape.d_model, shape.n_layer
-    heads_width = shape.n_head * shape.head_dim
-    attention = width * (shape.n_head + 2 * shape.n_kv_head) * shape.head_dim + heads_width * width
-    feed_forward = FEED_FORWARDS[options.feed_forward].n_matrices * width * shape.d_ff
-    block_matmul = layers * (attention + feed_forward)
+    attention, feed_forward = ATTENTIONS[options.attention], FEED_FORWARDS[options.feed_forward]
+    block_matmul = layers * (attention.n_weights(shape) + feed_forward.n_weights(shape, options))
+    # Of several experts those count that a token goes to.
+    active = layers * (attention.n_weights(shape) + feed_forward.n_active(shape, options))
     n_norms = 2 * layers + (options.norm_place == "pre")  # one more behind the last block
     norm_vectors = n_norms * NORMS[options.norm].n_vectors * width
-    vectors = norm_vectors + (layers * width if options.token_shift else 0)
+    vectors = norm_vectors + layers * (attention.n_vectors(shape) + (width if options.token_shift else 0))
     head = shape.vocab_size * width
     tables = head + POSITIONS[options.position].n_parameters(shape)
     # Each pair is multiplied twice: for its score and for its value.
-    scores = round(layers * heads_width * 2 * ATTENTIONS[options.attention].pairs(shape) / shape.seq_len)
+    scores = round(layers * shape.n_head * shape.head_dim * 2 * attention.pairs(shape) / shape.seq_len)
     return Counts(
         params_total=block_matmul + vectors + tables + (0 if options.tied_head else head),
         params_non_embedding=block_matmul + vectors,
         params_matmul=block_matmul + head,
-        flops_per_token=3 * (2 * (block_matmul + head) + 2 * scores),
+        flops_per_token=3 * (2 * (active + head) + 2 * scores),
     )
 
 

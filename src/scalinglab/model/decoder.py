@@ -38,7 +38,7 @@ class Block(nn.Module):
         self.shift = TokenShift(shape.d_model) if options.token_shift else None
         self.attention = pick(ATTENTIONS, "attention", options.attention)(shape, position)
         self.feed_forward_norm = norm(shape.d_model)
-        self.feed_forward = pick(FEED_FORWARDS, "feed_forward", options.feed_forward)(shape)
+        self.feed_forward = pick(FEED_FORWARDS, "feed_forward", options.feed_forward)(shape, options)
         self.dropout = dropout(options)
         self.attention_residual, self.feed_forward_residual = Residual(), Residual()
         self._behind = options.norm_place == "post"

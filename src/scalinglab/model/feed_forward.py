@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from scalinglab.config import Model
+from scalinglab.model.experts import Experts, shape_of_expert
 from scalinglab.model.shape import Shape
 
 Activation = Callable[[Tensor], Tensor]
@@ -52,12 +54,33 @@ class Kind:
     form: type[Plain] | type[Gated]
     activation: Activation
 
-    @property
-    def n_matrices(self) -> int:
-        return self.form.n_matrices
-
-    def __call__(self, shape: Shape) -> Plain | Gated:
+    def __call__(self, shape: Shape, options: Model) -> nn.Module:
         return self.form(shape, self.activation)
+
+    def n_weights(self, shape: Shape, options: Model) -> int:
+        """Elements of its matrices."""
+        return self.form.n_matrices * shape.d_model * shape.d_ff
+
+    def n_active(self, shape: Shape, options: Model) -> int:
+        """How many of them multiply for one token."""
+        return self.n_weights(shape, options)
+
+
+class Mixture(Kind):
+    """Experts of a kind behind a router (see experts.py)."""
+
+    def __call__(self, shape: Shape, options: Model) -> nn.Module:
+        return Experts(shape, options, lambda of_one: self.form(of_one, self.activation))
+
+    def n_weights(self, shape: Shape, options: Model) -> int:
+        return self._of_router_and(options.experts, shape, options)
+
+    def n_active(self, shape: Shape, options: Model) -> int:
+        return self._of_router_and(options.active_experts, shape, options)
+
+    def _of_router_and(self, experts: int, shape: Shape, options: Model) -> int:
+        of_one = super().n_weights(shape_of_expert(shape, options), options)
+        return shape.d_model * options.experts + experts * of_one
 
 
 def squared_relu(x: Tensor) -> Tensor:
@@ -72,6 +95,7 @@ def identity(x: Tensor) -> Tensor:
 FEED_FORWARDS: dict[str, Kind] = {
     "swiglu": Kind(Gated, F.silu),
     "geglu": Kind(Gated, F.gelu),
+    "experts": Mixture(Gated, F.silu),
     "gelu": Kind(Plain, F.gelu),  # Hendrycks & Gimpel 2016
     "silu": Kind(Plain, F.silu),
     "relu": Kind(Plain, F.relu),

@@ -66,7 +66,7 @@ class MuP(Standard):
     """Updates of the same size at every width."""
 
     def check(self, options: config.Model) -> None:
-        _own_head("mup", options)
+        _check_parts("mup", options)
 
     def rule(self, role: Role, fan_in: int, shape: Shape) -> Rule:
         ratio = BASE_WIDTH / shape.d_model
@@ -84,7 +84,7 @@ class UnitMuP(Standard):
     unit = True
 
     def check(self, options: config.Model) -> None:
-        _own_head("u-mup", options)
+        _check_parts("u-mup", options)
         needed = {"norm": ("rmsnorm",), "norm_place": ("pre",), "attention": ("causal", "window", "strided")}
         for key, known in needed.items():
             if (value := getattr(options, key)) not in known:
@@ -134,9 +134,13 @@ def _initial(role: Role, fan_in: int, shape: Shape) -> float | None:
     return scale * (1 / math.sqrt(2 * shape.n_layer)) if role == "residual" else scale
 
 
-def _own_head(name: str, options: config.Model) -> None:
+def _check_parts(name: str, options: config.Model) -> None:
     if options.tied_head:
         raise UserError(f"model.parametrisation = {name!r}: embedding and head scale apart; set model.tied_head: false")
+    # Their small matrices have outputs whose number does not grow with the width.
+    for key, value in (("feed_forward", "experts"), ("attention", "selective")):
+        if getattr(options, key) == value:
+            raise UserError(f"model.parametrisation = {name!r}: no rules for model.{key} = {value!r}; take standard")
 
 
 PARAMETRISATIONS: dict[str, Standard] = {"standard": Standard(), "mup": MuP(), "u-mup": UnitMuP()}

@@ -13,6 +13,7 @@ from scalinglab.evaluation.in_context import ROLES, attention_weights, repeated_
 from scalinglab.evaluation.rounding import Damage, damage, gradients_in
 from scalinglab.evaluation.text import token_losses
 from scalinglab.model.decoder import Decoder
+from scalinglab.model.experts import Experts
 from scalinglab.model.positions import LearnedPosition
 from scalinglab.skills import skill
 from scalinglab.training.data import Batches
@@ -177,6 +178,55 @@ def number_format(trained: TrainedModel) -> dict[str, float]:
     }
 
 
+@torch.no_grad()
+def routing(trained: TrainedModel) -> dict[str, float]:
+    """How evenly a mixture's router loads its experts on held-out text, mean over layers; NaN where there is none.
+
+    load entropy: of the experts' shares of tokens, over its largest value, log E. largest load, smallest load: times an
+    even share. same expert: how often two places that hold one token take the same (likeliest) expert, and by chance,
+    where the token told nothing.
+    """
+    chosen: list[torch.Tensor] = []
+    hooks = [
+        module.register_forward_pre_hook(
+            lambda module, inputs: chosen.append(module.route(inputs[0].flatten(0, -2))[2])
+        )
+        for module in trained.model.modules()
+        if isinstance(module, Experts)
+    ]
+    names = ("load entropy", "largest load", "smallest load", "same expert", "same expert by chance")
+    if not hooks:
+        return dict.fromkeys(names, float("nan"))
+    length = trained.model.shape.seq_len
+    n = (len(trained.held_out) - 1) // length
+    rows_RT = torch.from_numpy(trained.held_out[: n * length].astype(np.int64)).view(n, length)
+    trained.model.eval()
+    blocks = rows_RT.split(max(1, BATCH_TOKENS // length))
+    for tokens_BT in blocks:
+        trained.model.hidden(tokens_BT.to(next(trained.model.parameters()).device))
+    for hook in hooks:
+        hook.remove()
+    experts = trained.study.model.experts
+    found = [
+        _loads(torch.cat(chosen[layer :: len(hooks)]).cpu(), rows_RT.flatten(), experts) for layer in range(len(hooks))
+    ]
+    return dict(zip(names, torch.tensor(found, dtype=torch.float64).mean(0).tolist(), strict=True))
+
+
+def _loads(chosen_NA: torch.Tensor, tokens_N: torch.Tensor, experts: int) -> tuple[float, ...]:
+    """Of one layer: what `routing` reports."""
+    share_E = chosen_NA.flatten().bincount(minlength=experts).double() / chosen_NA.numel()
+    entropy = float(torch.special.entr(share_E).sum()) / np.log(experts)
+    first_N = chosen_NA[:, 0]
+    times_VE = (tokens_N * experts + first_N).bincount(minlength=(int(tokens_N.max()) + 1) * experts).view(-1, experts)
+    of_token_V, of_expert_E = times_VE.sum(dim=1), times_VE.sum(dim=0)
+    # Of all pairs of different places, those that share a token; and those that share an expert, whatever the token.
+    pairs = of_token_V * (of_token_V - 1)
+    same = float((times_VE * (times_VE - 1)).sum() / pairs.sum())
+    chance = float((of_expert_E * (of_expert_E - 1)).sum() / (len(first_N) * (len(first_N) - 1)))
+    return entropy, float(share_E.max()) * experts, float(share_E.min()) * experts, same, chance
+
+
 MEASURES: dict[str, Callable[[TrainedModel], dict[str, float]]] = {
     "context_length": context_length,
     "activations": activations,
@@ -185,4 +235,5 @@ MEASURES: dict[str, Callable[[TrainedModel], dict[str, float]]] = {
     "gradients": gradients,
     "noise_scale": noise_scale,
     "number_format": number_format,
+    "routing": routing,
 }
