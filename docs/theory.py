@@ -1,6 +1,7 @@
 """The pages of docs/theory/, one a question that has results, and their index (see update_readme.py)."""
 
 import json
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -138,8 +139,9 @@ def page(folder: Path) -> str:
         "| variant | what it changes | difference | 95 % interval | verdict | rate, times the study's |",
         "|---|---|---|---|---|---|",
         *(
-            f"| {row.variant} | {_changes(study['variants'][row.variant])} | {row.difference:+.3f} | "
-            f"{row.low:+.3f} to {row.high:+.3f} | {row.verdict} | {_rate(runs[str(row.variant)], study)} |"
+            f"| {row.variant} | {_changes(study['variants'][row.variant])} | "
+            f"{_difference(row.difference, row.low, row.high, runs[str(row.variant)])} | {row.verdict} | "
+            f"{_rate(runs[str(row.variant)], study)} |"
             for row in verdicts.itertuples()
         ),
         "",
@@ -161,6 +163,15 @@ def page(folder: Path) -> str:
             ),
         ]
     return "\n".join([*lines, ""])
+
+
+def _difference(difference: float, low: float, high: float, table: pd.DataFrame) -> str:
+    """Two cells: the difference and its interval; where runs diverged, how many, and the mean of the others."""
+    if math.isfinite(difference):
+        return f"{difference:+.3f} | {low:+.3f} to {high:+.3f}"
+    loss = table["loss"]
+    rest = f", the others have {loss.mean():.3f}" if loss.notna().any() else ""
+    return f"{loss.isna().sum()} of {len(loss)} diverged{rest} | "
 
 
 def _changes(changes: dict) -> str:

@@ -48,7 +48,9 @@ def test_a_page_holds_what_the_results_say(tmp_path: Path, monkeypatch: pytest.M
         )
     (runs.parent / "verdicts.csv").write_text(
         "variant,seeds,mean,difference,low,high,p_zero,p_margin,verdict\nlayernorm,2,3.2,0.04,0.03,0.05,0.01,0.9,worse\n"
+        "none,2,inf,inf,,,0,1,worse\n"
     )
+    (runs / "none.csv").write_text("role,seed,factor,rate,loss,extra\nrun,1,1,0.02,3.1,0.5\nrun,2,1,0.02,,\n")
     maps = tmp_path / "results/theory/attention_maps"
     maps.mkdir()
     (maps / "findings.md").write_text("![Maps](maps.png)\n\nSeen: 0.7.\n")
@@ -68,6 +70,7 @@ def test_a_page_holds_what_the_results_say(tmp_path: Path, monkeypatch: pytest.M
         "| layernorm | `model.norm: layernorm` | +0.040 | +0.030 to +0.050 | worse | 2 (the edge of those tried) |"
         in page
     )
+    assert "| none | as in the study | 1 of 2 diverged, the others have 3.100 |  | worse | 1 |" in page
     assert "| none | 0.500 |" in page
 
 
