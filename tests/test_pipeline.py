@@ -19,7 +19,18 @@ from tests.conftest import ROOT
 # What every stage imports, and what shows or records a run without deciding its result.
 BORDER = {
     f"scalinglab.{name}"
-    for name in ("config", "errors", "paths", "pipeline", "messages", "provenance", "reporter", "__init__")
+    for name in (
+        "config",
+        "schema",
+        "consistency",
+        "errors",
+        "paths",
+        "pipeline",
+        "messages",
+        "provenance",
+        "reporter",
+        "__init__",
+    )
 }
 
 
