@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from scalinglab import config
@@ -120,6 +121,8 @@ def test_without_decay_it_is_linear_attention_times_its_denominator(options: con
     x_BTD = torch.randn(2, 20, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     weights_BHTT = layer.weights(x_BTD)
     torch.testing.assert_close(weights_BHTT / weights_BHTT.sum(-1, keepdim=True), linear.weights(x_BTD))
+    phi_q_BHTK, phi_k_BHTK = (F.elu(part) + 1 for part in linear._project(x_BTD)[:2])
+    torch.testing.assert_close(weights_BHTT, (phi_q_BHTK @ phi_k_BHTK.transpose(-1, -2)).tril() / 8)
 
 
 def test_its_memory_is_of_one_size_however_much_it_has_read(options: config.Model) -> None:

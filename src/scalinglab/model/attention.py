@@ -231,10 +231,13 @@ class SelectiveAttention(LinearAttention):
         return q_BHTK @ k_BHTK.transpose(-1, -2) * state_space.decays(log_a_BHT) * step_BHT[..., None, :]
 
     def _features(self, x_BTD: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
-        """phi(queries), phi(keys) and values of each query head, [B, H, T, K] each."""
+        """phi(queries) / K, phi(keys) and values of each query head, [B, H, T, K] each.
+
+        Without a denominator products of K positive features would grow with K, and what is read with them.
+        """
         q_BHTK, k_BHTK, v_BHTK = self._project(x_BTD, start)
         k_BHTK, v_BHTK = self._for_each_query_head(k_BHTK), self._for_each_query_head(v_BHTK)
-        return F.elu(q_BHTK) + 1, F.elu(k_BHTK) + 1, v_BHTK
+        return (F.elu(q_BHTK) + 1) / self.head_dim, F.elu(k_BHTK) + 1, v_BHTK
 
     def _steps(self, x_BTD: Tensor) -> tuple[Tensor, Tensor]:
         """[B, H, T] the step of each position, and the logarithm of what it leaves of the state."""
