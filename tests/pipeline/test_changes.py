@@ -3,6 +3,7 @@
 The tests run in order on one repository, beside those of test_runs.py on another (two processes, one a file).
 """
 
+import re
 import shutil
 
 import pytest
@@ -55,6 +56,9 @@ def test_a_measured_question_is_a_stage_like_any_other(repository: Repository) -
     assert "at d_k = 16" in text
     assert NOTHING in repository.snakemake("theory_attention_mathematics")
     assert UP_TO_DATE in repository.call("dvc", "repro", "studies/dvc.yaml:measure_attention_mathematics")
+    planned = repository.snakemake("-n", "theory_distillation")  # whose verdicts have the name of a controlled study's
+    assert re.search(r"measure_distillation +1\n", planned)
+    assert "Exception" not in planned
 
 
 def test_another_study_and_back_trains_nothing(repository: Repository) -> None:

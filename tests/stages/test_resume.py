@@ -175,7 +175,7 @@ def test_a_new_process_goes_on_where_one_was_killed(study: Study) -> None:
     target.unlink()
     shutil.rmtree(CHECKPOINTS)
     code = (
-        "from scalinglab.config import *; from scalinglab.training import loop; from scalinglab.stages import trunk;"
+        "from scalinglab.schema import *; from scalinglab.training import loop; from scalinglab.stages import trunk;"
         "from tests.stages.test_resume import *; loop.CURVE_POINTS = 4;"
         "after_saves({n}, pytest.MonkeyPatch(), lambda: os.kill(os.getpid(), signal.SIGKILL));"
         f"trunk.run({study!r}, 'd8', 'init', '4k')"

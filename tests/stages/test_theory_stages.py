@@ -1,7 +1,9 @@
 """A controlled study from its variants to the verdict, on real text and tiny models."""
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -27,6 +29,16 @@ TINY = {
     "rates": [0.5, 1, 2],
     "variants": {name: {"model": {"position": name}} for name in ("rope", "learned", "alibi")},
 }
+
+
+@pytest.fixture(autouse=True)
+def _outputs_are_those_declared(tmp_path: Path) -> Iterator[None]:
+    """Each file that a measurement writes stands in studies/dvc.yaml, and no other: else Snakemake would drop them."""
+    yield
+    stages = yaml.safe_load((ROOT / "studies/dvc.yaml").read_text())["stages"]
+    for record in tmp_path.glob("results/theory/*/measurement.json"):
+        declared = {Path(next(iter(out))).name for out in stages[f"measure_{record.parent.name}"]["outs"]}
+        assert {path.name for path in record.parent.iterdir()} == declared
 
 
 @pytest.fixture

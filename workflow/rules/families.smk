@@ -38,7 +38,6 @@ wildcard_constraints:
     figure=r"[a-z_]+",
     recipe=r"[a-z_]+",
     seed=r"\d+",
-    key=r"[a-z0-9][a-z0-9_-]*",
 
 
 def by_outputs(family):
@@ -90,6 +89,14 @@ def log_of(family, suffix):
     return f"logs/{params_yaml['study']}/{name}{suffix}"
 
 
+def keys_of(family):
+    """The keys that a family is made over: two may write files of one name, each in folders of its own."""
+    if not any("{key}" in out for out in family.out_patterns):
+        return {}
+    keys = (stage.name.rpartition("@")[2] for stage in family.stages)
+    return {"key": "|".join(map(re.escape, keys))}
+
+
 for family in families.values():
 
     rule:
@@ -103,6 +110,8 @@ for family in families.values():
             log_of(family, ".log"),
         benchmark:
             log_of(family, ".tsv")
+        wildcard_constraints:
+            **keys_of(family),
         priority: PRIORITY.get(family.name, 0)
         conda:
             "../envs/scalinglab.yaml"

@@ -18,6 +18,7 @@ FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 aten = torch.ops.aten
 PRODUCTS = {
     aten.mm.default,
+    aten.addmm.default,
     aten.bmm.default,
     aten._scaled_dot_product_flash_attention_for_cpu.default,
     aten._scaled_dot_product_flash_attention_for_cpu_backward.default,
