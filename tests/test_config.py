@@ -96,6 +96,18 @@ def test_mistake_names_the_value(path: str, value: Any, message: str) -> None:
     assert message in str(caught.value)
 
 
+def test_a_loss_scale_that_would_divide_away_the_balance_of_experts_is_refused() -> None:
+    whole = values("laptop")
+    whole["training"] |= {"precision": "fp16", "loss_scale": 1024}
+    whole["model"]["feed_forward"] = "experts"
+    with pytest.raises(
+        UserError, match=r"training\.loss_scale = 1024: the loss that balances experts enters behind it"
+    ):
+        config.parse(whole)
+    whole["model"]["balance"] = 0
+    assert config.parse(whole).training.loss_scale == 1024
+
+
 def test_two_formats_for_the_same_steps_are_refused() -> None:
     whole = values("gpu")
     assert whole["execution"]["precision"] == "bf16"

@@ -87,6 +87,11 @@ def _check_precision(study: Study, where: str) -> None:
             f"{where}: training.loss_scale = {training.loss_scale:g}: {training.precision} reaches down to 1e-38 and "
             "loses no gradient that a scale would save; take training.precision: fp16, or 0"
         )
+    if training.loss_scale and study.model.feed_forward == "experts" and study.model.balance:
+        raise UserError(
+            f"{where}: training.loss_scale = {training.loss_scale:g}: the loss that balances experts enters behind it, "
+            "and would be divided away; set model.balance: 0, or loss_scale: 0"
+        )
     if training.loss_scale_interval and not training.loss_scale:
         raise UserError(
             f"{where}: training.loss_scale_interval = {training.loss_scale_interval}: there is no scale that could "

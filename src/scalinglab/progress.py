@@ -69,7 +69,10 @@ class Progress:
         return path.exists() and (path.as_posix() in self._vouched or self._is_new(path))
 
     def _is_new(self, path: Path) -> bool:
-        return path.stat().st_mtime >= self._started
+        try:
+            return path.stat().st_mtime >= self._started
+        except FileNotFoundError:  # removed a moment ago, for the run that makes it anew
+            return False
 
 
 def _vouched_for() -> set[str]:

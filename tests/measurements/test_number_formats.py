@@ -51,7 +51,6 @@ def tables() -> dict[str, pd.DataFrame]:
             "emulated": int(name != "fp32"),
             "seconds": 0.1,
             "seconds of the library": 0.4,
-            "off": 0.01,
             "off the library": 0.001,
         }
         for name, one in held.items()
@@ -65,7 +64,8 @@ def tables() -> dict[str, pd.DataFrame]:
             "weights": kind,
             "flushed": 0.3 if name == "fp16" and power < 4 else 0.0,
             "overflowed": 0.01 if name == "fp16" and power > 16 else 0.0,
-            "error": 0.5 if power < 4 else 0.25,
+            # Where some overflow, those that do not are no better than where none does.
+            "error": 0.5 if power < 4 else 0.25 if power == 4 else 0.1,
         }
         for name in ("fp16", "bf16")
         for power in (-2, 0, 4, 18)
@@ -78,10 +78,10 @@ def tables() -> dict[str, pd.DataFrame]:
 
 def test_the_text_is_made_of_the_tables(tables: dict[str, pd.DataFrame]) -> None:
     said = number_formats.findings(tables)
-    assert "| fp16 | 16 | 0.00098 | 6e-08 | 6.1e-05 | 6.55e+04 | 1.00% |" in said
+    assert "| fp16 | 16 | 0.00098 | 6e-08 | 6.1e-05 | 6.55e+04 | 50.00% |" in said
     assert "fp16 makes 30.0% of the weights' gradients zero: head 30.0%." in said
     assert "70% are zero in fp16" in said
-    assert "is 2^4: 25.00% off, 0.00% zero. From 2^18 on some overflow" in said
+    assert "are 2^4 to 2^4: 25.00% off, at most\n0.00% zero. From 2^18 on some overflow" in said
     assert "fp16 is emulated (products" in said
     assert "a step takes 100 ms, by the library 400, and gradients are 0.10% off the library's" in said
     native = number_formats.findings(tables | {"formats": tables["formats"].assign(emulated=0)})

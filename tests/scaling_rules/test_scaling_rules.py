@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from scalinglab.config import Study
+from scalinglab.measurements import unit_scaling_pages
 from scalinglab.measurements.powers import power
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.shape import shape_of
@@ -150,3 +152,16 @@ def test_the_law_stays_unless_a_rule_is_certainly_better() -> None:
     assert transfer.winner(verdicts) == transfer.LAW
     better = transfer.judge(runs_of({"standard, one rate": 0.02}, {"u-mup, one rate": 0.1}, basin), margin=0.01)
     assert transfer.winner(better) == "u-mup, one rate"
+
+
+def test_a_faster_embedding_keeps_the_law_and_another_rule_does_not() -> None:
+    """In the words of the page."""
+    basin = bowls(-1.0)
+    for rule, said in (
+        (f"{transfer.LAW}, {transfer.FAST}", "Keep the law of rates, and change what it goes with: `standard, law"),
+        ("u-mup, one rate", "Not the law of rates: `u-mup, one rate` is certainly better"),
+    ):
+        rules = runs_of({}, {rule: 0.1}, basin).assign(**{"embedding rate": 16.0})
+        verdicts = pd.DataFrame(map(asdict, transfer.judge(rules, margin=0.01)))
+        tables = {"rules": rules, "verdicts": verdicts, "regrets": transfer.regrets(basin, rules)}
+        assert said in unit_scaling_pages._decision(tables)

@@ -8,6 +8,7 @@ import torch
 
 from scalinglab.config import Study, Training
 from scalinglab.model.weights import load_tensors, save_tensors
+from scalinglab.training.loop import Stretch, train
 from scalinglab.training.loss_scale import LossScale
 from tests.training.test_training import fresh, make_batches, run
 
@@ -62,6 +63,31 @@ def test_a_fixed_scale_skips_but_stays(scaled: Training) -> None:
     assert fixed.skipped == 2
 
 
+def test_a_fixed_scale_that_skips_every_step_is_stuck_and_ends_training(smoke: Study, scaled: Training) -> None:
+    """The loss stays finite, and would otherwise pass for that of a trained model; a scale that moves recovers."""
+    weight = torch.nn.Parameter(torch.ones(1))
+    for interval, stuck in ((0, True), (INTERVAL, False)):
+        scale = LossScale(dataclasses.replace(scaled, loss_scale_interval=interval), [weight])
+        for step in range(LossScale.PATIENCE):
+            assert not scale.stuck, step
+            scale.backward((weight * float("inf")).sum())
+            scale.guard(lambda: None)
+        assert scale.stuck == stuck
+        again = LossScale(dataclasses.replace(scaled, loss_scale_interval=interval), [weight])
+        again.restore(scale.state_tensors())
+        assert again.stuck == stuck
+    training = dataclasses.replace(scaled, loss_scale=2.0**60, loss_scale_interval=0)
+    model, optimiser = fresh(dataclasses.replace(smoke, training=training))
+    steps = 2 * LossScale.PATIENCE
+    ended: list[int] = []
+    finished = train(
+        model, optimiser, make_batches(), Stretch(0, steps), lambda step: 0.01, training, smoke.execution,
+        lambda step, point: ended.append(step), 0,
+    )  # fmt: skip
+    assert not finished
+    assert ended[-1] == LossScale.PATIENCE - 1
+
+
 def test_a_skipped_step_changes_no_weight_and_no_moment(smoke: Study, scaled: Training) -> None:
     study = dataclasses.replace(smoke, training=scaled)
     model, optimiser = fresh(study)
@@ -84,7 +110,7 @@ def test_a_skipped_step_changes_no_weight_and_no_moment(smoke: Study, scaled: Tr
 @pytest.mark.parametrize("interval", [4, 0], ids=["dynamic", "fixed"])
 def test_resume_is_bitwise(smoke: Study, scaled: Training, tmp_path: Path, interval: int) -> None:
     """With steps skipped before and after the stop: the number of updates is not that of steps."""
-    scale = 2.0**24 if interval else 2.0**19
+    scale = 2.0**24 if interval else 1.5 * 2.0**18
     training = dataclasses.replace(scaled, loss_scale=scale, loss_scale_interval=interval)
     study = dataclasses.replace(smoke, training=training)
     straight, optimiser = fresh(study)
@@ -98,8 +124,7 @@ def test_resume_is_bitwise(smoke: Study, scaled: Training, tmp_path: Path, inter
     run(study, second, new_optimiser, 15, 40, 0.1)
     expected = optimiser.state_tensors()
     assert 0 < tensors["loss_scale.skipped"] < 15
-    if interval:
-        assert expected["loss_scale.skipped"] > tensors["loss_scale.skipped"]
+    assert expected["loss_scale.skipped"] > tensors["loss_scale.skipped"]
     for name, tensor in new_optimiser.state_tensors().items():
         assert torch.equal(tensor, expected[name]), name
 

@@ -26,7 +26,7 @@ from scalinglab.errors import UserError
 from scalinglab.evaluation.text import token_losses
 from scalinglab.figures.style import new_figure, ordered_style
 from scalinglab.files import read_json
-from scalinglab.measurements import Row
+from scalinglab.measurements import Row, wording
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.paths import Paths
 from scalinglab.stages.models import build_model, pick_device
@@ -249,22 +249,20 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     lines = []
     for method, group in runs.groupby("method", sort=False):
         first, factor = group.iloc[0], group["factor"].iloc[0]
-        edge = corpus["slowest"] < corpus["fastest"] and factor in (corpus["slowest"], corpus["fastest"])
         cells = [str(method), f"{first['parameters']:,} ({first['parameters'] / first['of']:.1%})"]
-        cells += [f"{factor:g}{' (edge)' if edge else ''}", f"{group['loss'].mean():.3f}"]
+        cells += [wording.chosen(factor, corpus["slowest"], corpus["fastest"]), wording.mean(group["loss"])]
         for of in ("loss", "rest"):
             if of == "rest":
-                cells.append(f"{group['forgot'].mean():+.3f}")
+                cells.append(wording.mean(group["forgot"]))
             if method == FULL:
                 cells.append("")
                 continue
-            one = verdicts.loc[(of, method)]
-            cells.append(f"{one['difference']:+.3f} ({one['low']:+.3f} to {one['high']:+.3f}), {one['verdict']}")
+            cells.append(wording.verdict(verdicts.loc[(of, method)]))
         lines.append(f"| {' | '.join(cells)} |")
-    means = runs.groupby("method", sort=False)[["learnt", "forgot"]].mean()
+    means = pd.DataFrame({column: wording.whole_means(runs, "method", column) for column in ("learnt", "forgot")})
     low_rank = means[means.index.str.startswith("rank-")]
-    reached = low_rank["learnt"] / means.loc[FULL, "learnt"]
-    price = -means["forgot"] / means["learnt"]
+    reached = (low_rank["learnt"] / means.loc[FULL, "learnt"]).dropna()
+    price = (-means["forgot"] / means["learnt"]).dropna()
     return f"""![Adaptation](adaptation.png)
 
 Models of {corpus["size"]} are pretrained on {corpus["tokens"]} tokens of text alone, without skills, from

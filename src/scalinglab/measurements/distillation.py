@@ -22,7 +22,7 @@ from scalinglab.errors import UserError
 from scalinglab.evaluation.text import token_losses
 from scalinglab.figures.style import new_figure, ordered_style
 from scalinglab.files import read_json
-from scalinglab.measurements import Row
+from scalinglab.measurements import Row, wording
 from scalinglab.model.counts import Counts, count
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.shape import shape_of
@@ -209,18 +209,16 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     lines = []
     for name, group in runs.groupby("student", sort=False):
         first = group.iloc[0]
-        edge = teacher["slowest"] < teacher["fastest"] and first["factor"] in (teacher["slowest"], teacher["fastest"])
         taught = f"{first['alpha']:g} at {first['temperature']:g}" if first["alpha"] else "none"
         cells = [str(name), taught, f"{first['tokens']:,}", f"{first['FLOPs']:.2e}"]
-        cells += [f"{first['factor']:g}{' (edge)' if edge else ''}", f"{group['loss'].mean():.3f}"]
+        cells += [wording.chosen(first["factor"], teacher["slowest"], teacher["fastest"]), wording.mean(group["loss"])]
         for reference in (HARD, LONGER):
             if name == reference:
                 cells.append("")
                 continue
-            one = verdicts.loc[(reference, name)]
-            cells.append(f"{one['difference']:+.3f} ({one['low']:+.3f} to {one['high']:+.3f}), {one['verdict']}")
+            cells.append(wording.verdict(verdicts.loc[(reference, name)]))
         lines.append(f"| {' | '.join(cells)} |")
-    taught = runs[runs["alpha"] > 0].groupby("student", sort=False)["loss"].mean()
+    taught = wording.whole_means(runs[runs["alpha"] > 0], "student", "loss")
     closed = (hard - taught.min()) / (hard - teacher["loss"])
     longer = runs[runs["student"] == LONGER]["loss"].mean()
     cost = runs[runs["alpha"] > 0]["FLOPs"].iloc[0] / runs[runs["student"] == HARD]["FLOPs"].iloc[0]

@@ -16,6 +16,7 @@ from scalinglab.config import PositiveFloat, Study
 from scalinglab.errors import UserError
 from scalinglab.figures import forest
 from scalinglab.figures.style import SKILL_TITLES, new_figure, ordered_style
+from scalinglab.measurements import wording
 from scalinglab.objectives.scores import ANSWERS, CLASSES, check_comparable
 from scalinglab.stages.objective_runs import GIVEN, Plan, Row, Runs
 from scalinglab.theory.comparison import Comparison, compare
@@ -55,6 +56,8 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
         "rows": settings.rows,
         "size": settings.size,
         "steps": settings.fine_tuning.steps,
+        "slowest": min(settings.fine_tuning.rates),
+        "fastest": max(settings.fine_tuning.rates),
     }
     measured = {column for row in rows for column in row} - {"variant", *GIVEN}
     columns = ["variant", *GIVEN, *sorted(measured)]  # rows from a checkpoint have their keys in another order
@@ -144,45 +147,50 @@ def report(tables: dict[str, pd.DataFrame]) -> str:
     """What is said of both questions: verdicts, costs, answers, classification."""
     runs, table, task = compared(tables["runs"]), tables["differences"], tables["task"].iloc[0]
     asked, means = table.iloc[0], runs.groupby("variant", sort=False).mean(numeric_only=True)
+    tried = tables["runs"].groupby("variant")["factor"].agg(["min", "max"])
     verdicts = {row["variant"]: row for _, row in table.iterrows()}
     main = [
-        f"| variant | parameters | tokens | training FLOPs | rate | {asked['compare']} | difference | 95 % interval "
-        "| verdict |",
-        "|---|" + "---|" * 8,
+        f"| variant | trained on | parameters | tokens | training FLOPs | rate | {asked['compare']} "
+        "| difference, 95 % interval, verdict |",
+        "|---|" + "---|" * 7,
     ]
     for name, row in means.iterrows():
-        said = "| | | reference |"
-        if (one := verdicts.get(name)) is not None:
-            said = f"| {one['difference']:+.3f} | {one['low']:+.3f} to {one['high']:+.3f} | {one['verdict']} |"
+        own = runs[runs["variant"] == name]
+        said = wording.verdict(verdicts[str(name)]) if name in verdicts else "reference"
         main.append(
-            f"| {name} | {row['parameters']:,.0f} | {row['tokens']:,.0f} | {row['flops']:.3g} | {row['factor']:g} | "
-            f"{row[asked['compare']]:.3f} {said}"
+            f"| {name} | {own['trained on'].iloc[0]} | {row['parameters']:,.0f} | {row['tokens']:,.0f} | "
+            f"{row['flops']:.3g} | {wording.chosen(row['factor'], *tried.loc[name])} | "
+            f"{wording.mean(own[asked['compare']])} | {said} |"
         )
     skills = skill_columns(runs)
     titles = [SKILL_TITLES[column.removeprefix("skill ")] for column in skills]
     tasks = [
-        "| variant | own loss | " + " | ".join([*titles, "classes, pretrained", "classes, untrained"]) + " |",
-        "|---|---|" + "---|" * (len(skills) + 2),
+        "| variant | own loss | "
+        + " | ".join([*titles, "classes, pretrained", "classes, untrained", "rate of fine-tuning"])
+        + " |",
+        "|---|---|" + "---|" * (len(skills) + 3),
     ]
     for name, row in means.iterrows():
         shares = [f"{row[column]:.1%}" for column in skills]
         shares += [interval(row[column], task["test"]) for column in ("accuracy", "accuracy untrained")]
+        shares.append(wording.chosen(row["tuning factor"], task["slowest"], task["fastest"]))
         tasks.append(f"| {name} | {row['loss']:.3f} | {' | '.join(shares)} |")
     lines, of_tasks, packages = "\n".join(main), "\n".join(tasks), task["names"].replace(" ", ", ")
     return f"""![Differences](forest.png)
 
 Models of {task["size"]}, {asked["seeds"]} paired seeds; each variant at the best of its rates (times the study's),
 chosen by suffix nats on another seed. Compared: {asked["compare"]}; margin {asked["margin"]:g}. Suffix nats: of the
-second half of {task["rows"]} held-out rows of text, a token, each given all before it (the chain rule).
+second half of {task["rows"]} held-out rows of text, a token, each given all before it (the chain rule). Not every
+objective is trained on suffixes: where it is not, some of its distance is that of a form it has not seen.
 
 {lines}
 
 **Tasks.** Last answers of {task["documents"]} held-out documents a skill, behind everything before them, free among
 the whole vocabulary. Classes: which of {task["classes"]} packages a window of a file is from ({packages}),
-after {task["steps"]} steps of fine-tuning on {task["train"]} windows of other files, with and without pretraining at
-the best of a few rates for another seed; {task["test"]} windows to tell, of which the largest class has
-{task["majority"]:.1%}; their 95 % intervals (Wilson) are for the windows. The text of the files, though no label, may
-have come by in pretraining, of all variants alike.
+after {task["steps"]} steps of fine-tuning on {task["train"]} windows, with and without pretraining at the best of a
+few rates (times the study's) for another seed and on windows of files that are neither trained on nor tested;
+{task["test"]} windows of other files to tell, of which the largest class has {task["majority"]:.1%}; their 95 %
+intervals (Wilson) are for the windows. The text of the files, though no label, may have come by in pretraining.
 
 ![Tasks](tasks.png)
 

@@ -61,10 +61,11 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     rows: list[Row] = []
     for name, mixer in settings.mixers.items():
         options = replace(study.model, attention=mixer.attention, head_dim=mixer.head_dim)
-        sweep = [_recall(settings, study, options, SWEEP_SEED, rate) for rate in settings.rates]
+        sweep = [_recall(settings, study, options, SWEEP_SEED, rate, "chosen by") for rate in settings.rates]
         best = settings.rates[int(np.argmax([np.mean(list(found.values())) for found in sweep]))]
         runs = [("sweep", SWEEP_SEED, rate, found) for rate, found in zip(settings.rates, sweep, strict=True)]
-        runs += [("run", seed, best, _recall(settings, study, options, seed, best)) for seed in settings.seeds]
+        of_seed = {seed: _recall(settings, study, options, seed, best, "heldout") for seed in settings.seeds}
+        runs += [("run", seed, best, found) for seed, found in of_seed.items()]
         own: Row = {
             "mixer": name,
             "kept": kept(_shape(settings, options), mixer.attention),
@@ -111,8 +112,10 @@ def _shape(settings: Settings, options: config.Model) -> Shape:
     return shape_of(settings.size, options, _skill(settings, 1).symbols, _length(settings))
 
 
-def _recall(settings: Settings, study: Study, options: config.Model, seed: int, rate: float) -> dict[int, float]:
-    """Accuracy of one trained model on held-out documents, by their number of pairs; 0 where it diverged."""
+def _recall(
+    settings: Settings, study: Study, options: config.Model, seed: int, rate: float, split: str
+) -> dict[int, float]:
+    """Accuracy of one trained model on documents of a split, by their number of pairs; 0 where it diverged."""
     length = _length(settings)
     training = replace(study.training, batch_tokens=study.training.batch_tokens // length * length)
     steps = steps_of(tokens_of(settings.tokens), training.batch_tokens)
@@ -127,7 +130,7 @@ def _recall(settings: Settings, study: Study, options: config.Model, seed: int, 
     )  # fmt: skip
     found = {}
     for pairs in settings.pairs:
-        held_out, _ = rows_of(settings, "heldout", 0, settings.documents, [pairs])
+        held_out, _ = rows_of(settings, split, 0, settings.documents, [pairs])
         right_NA = answer(model, _skill(settings, pairs), held_out, 0, BATCH_ROWS).correct_NA
         found[pairs] = float(right_NA.mean()) if finished else 0.0
     return found

@@ -28,7 +28,7 @@ from scalinglab.errors import UserError
 from scalinglab.evaluation.text import token_losses
 from scalinglab.figures.style import new_figure, ordered_style
 from scalinglab.files import read_json
-from scalinglab.measurements import Row
+from scalinglab.measurements import Row, wording
 from scalinglab.model.counts import count
 from scalinglab.model.decoder import Decoder
 from scalinglab.paths import Paths
@@ -252,8 +252,10 @@ def _short(n: object) -> str:
 def findings(tables: dict[str, pd.DataFrame]) -> str:
     sizes, contexts = tables["sizes"], tables["contexts"]
     largest = sizes[sizes["pairs"] == sizes["pairs"].max()]
+    tried = {name: tables["temperatures"][name].agg(["min", "max"]) for name in ("k", "temperature")}
     rows = "\n".join(
-        f"| {row['store']} | {row['k']} | {row['temperature']:g} | {row['weight']:g} | {row['nats']:.3f} | "
+        f"| {row['store']} | {wording.chosen(row['k'], *tried['k'])} | "
+        f"{wording.chosen(row['temperature'], *tried['temperature'])} | {row['weight']:g} | {row['nats']:.3f} | "
         f"{row['difference']:+.3f} | {row['low']:+.3f} to {row['high']:+.3f} |"
         for _, row in largest.iterrows()
     )
@@ -272,7 +274,8 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
 
 The model is trained as in the study, on text and skills; what is stored and what is held out is text alone. The model
 alone needs {cost["model alone"]:.3f} nats a held-out token. Beside it vote the k nearest of {cost["pairs"]:,} stored
-contexts; k, temperature (as a share of the keys' spread) and weight are chosen on other held-out documents.
+contexts; k, temperature (as a share of the keys' spread) and weight are chosen on other held-out documents (edge:
+the largest or smallest that was tried).
 
 | store | k | temperature | weight | nats | difference | 95 % interval, over documents |
 |---|---|---|---|---|---|---|

@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 from scalinglab import config
 from scalinglab.config import PositiveFloat, PositiveInt, Study, tokens_of, width_of
 from scalinglab.measurements import Row, unit_scaling_pages
+from scalinglab.model.parametrisations import BASE_WIDTH
 from scalinglab.scaling_rules import coordinates, fp8, scales, transfer
 from scalinglab.stages.checkpoints import Checkpoint
 from scalinglab.stages.pretraining import read_rate_law
@@ -155,7 +156,7 @@ def _look(runs: Runs, settings: Settings, best: pd.DataFrame, parametrisation: s
         tensors = scales.tensor_scales(one.model, one.batches[last])
         found += [{"parametrisation": parametrisation, "when": when, **row} for row in tensors]
     exact = one.held_out_loss()
-    if parametrisation == "mup":  # at the base width it is the standard one
+    if parametrisation == "mup" and width_of(settings.looked_at) == BASE_WIDTH:  # there it is the standard one
         return {"scales": found, "fp8": []}
     rounded = []
     for scale in (1.0,) if parametrisation == "u-mup" else (1.0, settings.gradient_scale):

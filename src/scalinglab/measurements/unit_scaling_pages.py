@@ -161,12 +161,16 @@ median in brackets, as a power of two.
 **FP8, simulated.** Operands of every product with a block's weights are rounded to e4m3, on the way back gradients to
 e5m2; sums, embedding, scores and head stay as they are, and nothing is rescaled but the gradients of the standard form,
 by one constant where it says so. Shares of a step at the end that become zero, and that are cut off at the largest
-number.
+number. Losses are of one run each, of the seed that chose the rate: no interval.{_without_mup(tables["fp8"])}
 
 | parametrisation | gradients times | loss fp32 | loss FP8 | activations to zero, cut | gradients | weights |
 |---|---|---|---|---|---|---|
 {_fp8_rows(tables["fp8"])}
 """
+
+
+def _without_mup(fp8: pd.DataFrame) -> str:
+    return "" if "mup" in set(fp8["parametrisation"]) else " muP is the standard form at this width."
 
 
 def _decision(tables: dict[str, pd.DataFrame]) -> str:
@@ -181,8 +185,11 @@ def _decision(tables: dict[str, pd.DataFrame]) -> str:
             f"{said}. Its mean regret is {regret[transfer.LAW]:.3f}."
         )
     best = found[chosen]
+    verdict = "Keep the law of rates, and change what it goes with" if chosen.startswith(transfer.LAW) else (
+        "Not the law of rates"
+    )  # fmt: skip
     return (
-        f"Not the law of rates: `{chosen}` is certainly better, by {-best['difference']:.3f} nats "
+        f"{verdict}: `{chosen}` is certainly better, by {-best['difference']:.3f} nats "
         f"(95 % interval {-best['high']:.3f} to {-best['low']:.3f}) in the mean over sizes. Its mean regret is "
         f"{regret[chosen]:.3f}, the law's {regret[transfer.LAW]:.3f}: what it gains is "
         f"{'more the transfer' if _by_transfer(tables, chosen) else 'more the lowest loss itself than the transfer'}. "

@@ -2,7 +2,7 @@
 
 Models trained on different objectives have no loss in common: each is over other targets, seen from other sides. What
 they do have is a probability of a suffix behind its prefix, as a product over its tokens (the chain rule); each
-objective says how its model gives the factors, in the form that it was trained on.
+objective says how its model gives the factors, in the form that is nearest to its training.
 """
 
 from abc import ABC, abstractmethod
@@ -61,6 +61,11 @@ class Objective(ABC):
 
     name: ClassVar[str]
     refuses: ClassVar[dict[str, str]] = {}
+
+    @property
+    @abstractmethod
+    def trained_on(self) -> str:
+        """What its targets are, in a few words: whether suffixes are among them."""
 
     @abstractmethod
     def batch(

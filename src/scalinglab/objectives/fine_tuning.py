@@ -1,6 +1,6 @@
 """Fine-tuning for a downstream task: which class a window of text is from, with a linear head on a model's features."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,10 +15,15 @@ from scalinglab.objectives.base import Objective, Specials, step_generator
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows of text [R, T] as token ids, and their classes [R], to train on and to test; names: of the classes."""
+    """Windows of text [R, T] as token ids, and their classes [R]: to train on, to choose a rate by, and to test.
+
+    names: of the classes.
+    """
 
     train_RT: NDArray[np.int64]
     train_R: NDArray[np.int64]
+    choose_RT: NDArray[np.int64]
+    choose_R: NDArray[np.int64]
     test_RT: NDArray[np.int64]
     test_R: NDArray[np.int64]
     names: tuple[str, ...]
@@ -27,6 +32,10 @@ class Windows:
     def majority(self) -> float:
         """Accuracy of the best constant guess on the test windows."""
         return float(np.bincount(self.test_R).max() / len(self.test_R))
+
+    def to_choose_by(self) -> "Windows":
+        """The same, judged by the windows that choose."""
+        return replace(self, test_RT=self.choose_RT, test_R=self.choose_R)
 
 
 class Classifier(nn.Module):
@@ -68,6 +77,7 @@ def fine_tune(
     falling = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=steps)
     classifier.train()
     for step in range(steps):
+        torch.manual_seed(step)  # of dropout: as in training, a function of the step
         chosen = step_generator(seed, step).integers(len(windows.train_R), size=batch_rows)
         logits_BK = classifier(torch.from_numpy(windows.train_RT[chosen]).to(device))
         F.cross_entropy(logits_BK, torch.from_numpy(windows.train_R[chosen]).to(device)).backward()

@@ -33,6 +33,10 @@ class Masked(Objective):
     name: ClassVar[str] = "masked"
     refuses: ClassVar[dict[str, str]] = {"decoder": NO_BOTH, "encoder-decoder": NO_BOTH}
 
+    @property
+    def trained_on(self) -> str:
+        return f"{self.share:.0%} of the tokens, scattered" if self.share else "any share of the tokens, scattered"
+
     def batch(
         self,
         rows_BN: NDArray[np.int64],

@@ -26,6 +26,10 @@ class Causal(Objective):
         "encoder-decoder": "there is no prefix for its encoder to read; take prefix",
     }
 
+    @property
+    def trained_on(self) -> str:
+        return "every token"
+
     def batch(
         self,
         rows_BN: NDArray[np.int64],
@@ -53,6 +57,10 @@ class Prefix(Objective):
 
     name: ClassVar[str] = "prefix"
     refuses: ClassVar[dict[str, str]] = {"encoder": NO_FUTURE}
+
+    @property
+    def trained_on(self) -> str:
+        return "suffixes of all lengths"
 
     def batch(
         self,

@@ -39,6 +39,11 @@ class Spans(Objective):
     name: ClassVar[str] = "span"
     refuses: ClassVar[dict[str, str]] = {"encoder": NO_FUTURE}
 
+    @property
+    def trained_on(self) -> str:
+        spans = f"spans of {self.mean_span:g} on average"
+        return f"{spans}, in {self.suffixes:.0%} of the steps suffixes" if self.suffixes else spans
+
     def batch(
         self,
         rows_BN: NDArray[np.int64],

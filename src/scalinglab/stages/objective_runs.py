@@ -38,8 +38,8 @@ from scalinglab.training.schedule import run_rate, steps_of
 
 ARCHITECTURES = ("decoder", "encoder", "encoder-decoder")
 SWEEP_SEED = 0  # of the runs that choose the rate: none of those that are compared
-TEST_SHARE = 0.25  # of the files, for classification
-GIVEN = ("role", "seed", "factor", "rate", "steps", "tokens", "flops", "parameters", "accuracy untrained")
+TEST_SHARE, CHOOSE_SHARE = 0.25, 0.15  # of the files, for classification and for the choice of its rate
+GIVEN = ("trained on", "role", "seed", "factor", "rate", "steps", "tokens", "flops", "parameters", "accuracy untrained")
 Row = dict[str, Any]  # of a run; what is not given beforehand is NaN where it diverged
 
 
@@ -125,7 +125,7 @@ class Runs:
     def _once(self, name: str, role: str, seed: int, factor: float) -> Row:
         variant, plan = self._plan.variants[name], asdict(self._plan)
         rest = {part: plan[part] for part in ("size", "tokens", "rows", "documents", "fine_tuning")}
-        key = digest([asdict(variant), plan["variants"][plan["reference"]], rest, role, seed, factor])
+        key = digest([asdict(variant), asdict(self._reference), rest, role, seed, factor])
         if key not in self._finished:
             print(f"{name}: {role}, seed {seed}, {factor:g} times the rate", flush=True)
             self._finished[key] = self._train_and_score(variant, role, seed, factor)
@@ -137,10 +137,9 @@ class Runs:
         model, row, finished = self._trained(variant, seed, factor)
         row = {"role": role, "seed": seed, "factor": factor, **row, **self._scores(model, asked, role == "run")}
         if role == "run":
-            rate = self._tuning_rate(
-                [asdict(variant), factor], lambda: self._trained(variant, SWEEP_SEED, factor)[0], asked
-            )
-            row |= {"tuning factor": rate, "accuracy": self._classified(model, asked, seed, rate)}
+            of = [asdict(variant), asdict(self._reference), factor]
+            rate = self._tuning_rate(of, lambda: self._trained(variant, SWEEP_SEED, factor)[0], asked)
+            row |= {"tuning factor": rate, "accuracy": self._classified(model, asked, seed, rate, self._windows)}
             row["accuracy untrained"] = self._untrained(variant, asked, seed)
         return row if finished else {key: value if key in GIVEN else float("nan") for key, value in row.items()}
 
@@ -155,7 +154,13 @@ class Runs:
             model, AdamW(model, study.training), batches, Stretch(0, steps), run_rate(rate, steps, study.training),
             study.training, replace(study.execution, compile=False), lambda step, point: None, 0,
         )  # fmt: skip
-        row: Row = {"rate": rate, "steps": steps, "tokens": steps * study.training.batch_tokens, "flops": flops}
+        row: Row = {
+            "trained on": objective(variant.objective).trained_on,
+            "rate": rate,
+            "steps": steps,
+            "tokens": steps * study.training.batch_tokens,
+            "flops": flops,
+        }
         return model, row | {"parameters": sum(one.numel() for one in model.parameters())}, finished
 
     def _scores(self, model: Decoder, asked: Objective, everything: bool) -> Row:
@@ -172,21 +177,26 @@ class Runs:
             found[f"skill {one.name}"] = last_answers(model, asked, one, documents, specials, offset)
         return found
 
-    def _classified(self, model: Decoder, asked: Objective, seed: int, factor: float) -> float:
+    @property
+    def _reference(self) -> Variant:
+        """By whose FLOPs others are trained, where these are equal."""
+        return self._plan.variants[self._plan.reference]
+
+    def _classified(self, model: Decoder, asked: Objective, seed: int, factor: float, windows: Windows) -> float:
         """Accuracy after fine-tuning at so many times the study's rate."""
         tuning, training = self._plan.fine_tuning, self._study.training
         rate = factor * self._peak
-        return fine_tune(model, asked, self._specials, self._windows, training, rate, tuning.steps, tuning.rows, seed)
+        return fine_tune(model, asked, self._specials, windows, training, rate, tuning.steps, tuning.rows, seed)
 
     def _tuning_rate(self, of: list[object], make: Callable[[], Decoder], asked: Objective) -> float:
-        """The best factor for fine-tuning, of models of a seed that is compared nowhere."""
+        """The best factor for fine-tuning, of models of a seed and by windows that are compared nowhere."""
         tuning = self._plan.fine_tuning
         if len(tuning.rates) == 1:
             return tuning.rates[0]
         key = digest(["tuning", of, self._plan.size, self._plan.tokens, asdict(tuning)])
         if key not in self._finished:
-            model = make()
-            found = {rate: self._classified(deepcopy(model), asked, SWEEP_SEED, rate) for rate in tuning.rates}
+            model, windows = make(), self._windows.to_choose_by()
+            found = {rate: self._classified(deepcopy(model), asked, SWEEP_SEED, rate, windows) for rate in tuning.rates}
             self._finished[key] = {"factor": max(found, key=lambda rate: found[rate])}
         return self._finished[key]["factor"]
 
@@ -197,7 +207,9 @@ class Runs:
         rate = self._tuning_rate([stacks, two_way], lambda: self._model(variant, SWEEP_SEED), asked)
         key = digest(["untrained", stacks, two_way, self._plan.size, asdict(self._plan.fine_tuning), seed])
         if key not in self._finished:
-            self._finished[key] = {"accuracy": self._classified(self._model(variant, seed), asked, seed, rate)}
+            self._finished[key] = {
+                "accuracy": self._classified(self._model(variant, seed), asked, seed, rate, self._windows)
+            }
         return self._finished[key]["accuracy"]
 
     def _model(self, variant: Variant, seed: int) -> Decoder:
@@ -226,11 +238,8 @@ class Runs:
         is equal."""
         if variant.equal == "tokens":
             return self._steps, sum(batch_flops(model, batches[step]) for step in range(self._steps))
-        plan = self._plan
-        first = plan.variants[plan.reference]
-        seed = plan.seeds[0]
-        theirs = self._batches(objective(first.objective), seed)
-        body = self._model(first, seed)
+        theirs = self._batches(objective(self._reference.objective), SWEEP_SEED)  # one length for all seeds
+        body = self._model(self._reference, SWEEP_SEED)
         wanted = sum(batch_flops(body, theirs[step]) for step in range(self._steps))
         steps, flops = 0, 0
         while flops < wanted:
@@ -254,31 +263,33 @@ class Runs:
 def windows(study: Study, tuning: FineTuning) -> Windows:
     """Windows of all documents, labelled by the folder that a document's path begins with: its distribution.
 
-    A quarter of the files of each class, by hash of their path, is for the test. Raises UserError where there are not
-    two classes.
+    By hash of their path, files are for the test, for the choice of a rate, or to train on. Raises UserError where
+    there are not two classes with some of each.
     """
     paths, length = Paths(study.study), study.mixture.seq_len
     tokenizer = bpe.load(paths.tokenizer, read_json(paths.tokenizer_report)["sha256"])
-    parts: dict[tuple[str, bool], list[np.ndarray]] = {}
+    parts: dict[tuple[str, str], list[np.ndarray]] = {}
     for document in read_documents(paths.documents):
         label = f"{document.source}/{document.path.split('/')[0]}"
         number = int.from_bytes(hashlib.sha256(document.path.encode()).digest()[:4], "little") / 2**32
         rows = packing.text_rows(np.array(tokenizer.encode(document.text), np.int64), length)[:, :length]
-        parts.setdefault((label, number < TEST_SHARE), []).append(rows)
+        part = "test" if number < TEST_SHARE else "choose" if number < TEST_SHARE + CHOOSE_SHARE else "train"
+        parts.setdefault((label, part), []).append(rows)
     found = {key: np.concatenate(rows) for key, rows in parts.items()}
-    full = {label for label, test in found if not test and len(found[label, test])}
-    names = tuple(sorted(label for label in full if len(found.get((label, True), ()))))
+    most = {"train": tuning.train, "choose": tuning.test, "test": tuning.test}
+    labels = sorted({label for label, _ in found})
+    names = tuple(label for label in labels if all(len(found.get((label, part), ())) for part in most))
     if len(names) < 2:
         raise UserError(
             f"classification: {len(names)} folders of the corpus have files to train on and to test "
             f"({', '.join(names)}); it takes two: add distributions or sources to download.sources"
         )
-    chosen = {}
-    for test, most in ((False, tuning.train), (True, tuning.test)):
-        of_class = [_spread(found[name, test], most) for name in names]
-        labels = np.repeat(np.arange(len(names)), [len(rows) for rows in of_class])
-        chosen[test] = np.concatenate(of_class), labels
-    return Windows(*chosen[False], *chosen[True], names)
+    chosen: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for part, limit in most.items():
+        of_class = [_spread(found[name, part], limit) for name in names]
+        numbers = np.repeat(np.arange(len(names)), [len(rows) for rows in of_class])
+        chosen[part] = np.concatenate(of_class), numbers
+    return Windows(*chosen["train"], *chosen["choose"], *chosen["test"], names)
 
 
 def _spread(rows: np.ndarray, most: int) -> np.ndarray:

@@ -108,7 +108,7 @@ def train(
         point = None
         if (step + 1 - stretch.first) % every == 0 or step + 1 == stretch.last:
             point = meter.point(step + 1, rate)
-            if not math.isfinite(point.loss):
+            if not math.isfinite(point.loss) or optimiser.stuck:
                 return False
         after_step(step + 1, point)
     return True

@@ -37,6 +37,11 @@ class AdamW:
         self._steps = {name: torch.zeros((), device=p.device) for name, p in named.items()}
         self.loss_scale = LossScale(training, list(named.values())) if training.loss_scale else None
 
+    @property
+    def stuck(self) -> bool:
+        """Whether no more steps will be made (see LossScale)."""
+        return self.loss_scale is not None and self.loss_scale.stuck
+
     def backward(self, loss: Tensor) -> None:
         """Give every parameter its gradient, through the loss scale where there is one."""
         if self.loss_scale is None:

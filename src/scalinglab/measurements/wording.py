@@ -1,0 +1,33 @@
+"""How numbers of compared runs are put into words: runs that diverged, differences with verdicts, edges of what was
+tried."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def whole_means(runs: pd.DataFrame, by: str, column: str) -> pd.Series:
+    """The mean of each group, in their order; NaN where a run of it diverged, so that it is no group's best."""
+    return runs.groupby(by, sort=False)[column].agg(lambda values: values.mean(skipna=False))
+
+
+def mean(values: pd.Series) -> str:
+    """`3.100`, or how many diverged and the mean of the others."""
+    lost = int(values.isna().sum())
+    if not lost:
+        return f"{values.mean():.3f}"
+    return f"{lost} of {len(values)} diverged" + (f", the others {values.mean():.3f}" if lost < len(values) else "")
+
+
+def verdict(one: Mapping[str, Any]) -> str:
+    """`+0.040 (+0.030 to +0.050), worse`, of a row of theory.comparison.Comparison."""
+    if not np.isfinite(one["difference"]):
+        return f"diverged, {one['verdict']}"
+    return f"{one['difference']:+.3f} ({one['low']:+.3f} to {one['high']:+.3f}), {one['verdict']}"
+
+
+def chosen(value: float, smallest: float, largest: float) -> str:
+    """What was chosen among values from the smallest to the largest, and whether it is one of these."""
+    return f"{value:g}" + (" (edge)" if smallest < largest and value in (smallest, largest) else "")
