@@ -42,7 +42,8 @@ def test_from_rates_to_the_text(tiny_study: Study, tmp_path: Path) -> None:
         f"| {row.difference:+.3f} | {row.low:+.3f} to {row.high:+.3f} |" in text for row in verdicts.itertuples()
     )
     fp8 = pd.read_csv(folder / "fp8.csv")
-    assert fp8["parametrisation"].tolist() == ["standard", "standard", "u-mup"]
+    assert fp8["parametrisation"].tolist() == ["standard", "standard", "mup", "mup", "u-mup"], "all, off the base width"
+    assert "muP is the standard form at this width" not in (folder / "findings.md").read_text()
     assert fp8.loc[0, "gradients flushed"] > fp8.loc[1, "gradients flushed"]
     assert all(
         (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG") for name in ("coordinates", "basin", "scales")
