@@ -62,7 +62,7 @@ def pages(root: Path = ROOT) -> dict[str, str]:
     found = {}
     for name in questions:
         folder = root / "results/theory" / name
-        if (folder / "verdicts.csv").exists():
+        if (folder / "protocol.json").exists():
             found[name] = page(folder)
         elif (folder / "findings.md").exists():
             found[name] = measured_page(folder)
@@ -99,7 +99,7 @@ def gallery(root: Path = ROOT) -> str:
 
 def _said(folder: Path) -> str | None:
     """The verdicts of a controlled study in words; nothing of a measurement; None where there are no results."""
-    if (folder / "verdicts.csv").exists():
+    if (folder / "protocol.json").exists():
         verdicts = pd.read_csv(folder / "verdicts.csv")
         protocol = json.loads((folder / "protocol.json").read_text(encoding="utf-8"))
         groups = verdicts.groupby("verdict", sort=False)

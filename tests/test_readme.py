@@ -53,6 +53,7 @@ def test_a_page_holds_what_the_results_say(tmp_path: Path, monkeypatch: pytest.M
     (runs / "none.csv").write_text("role,seed,factor,rate,loss,extra\nrun,1,1,0.02,3.1,0.5\nrun,2,1,0.02,,\n")
     maps = tmp_path / "results/theory/attention_maps"
     maps.mkdir()
+    (maps / "verdicts.csv").write_text("of,verdict\nloss,worse\n")  # of methods, not of a study's variants
     (maps / "findings.md").write_text("![Maps](maps.png)\n\nSeen: 0.7.\n")
     asked = {"name": "attention_maps", "study": "mine", "question": "What?", "settings": {"size": "d8"}, "quick": {}}
     (maps / "measurement.json").write_text(json.dumps(asked))
