@@ -26,10 +26,11 @@ def write(study: config.Study, asked: Measurement, folder: Path, job: str) -> st
     """Measure, write everything into a folder, and return the text."""
     module = importlib.import_module(f"scalinglab.measurements.{asked.name}")
     settings = asked.settings_as(module.Settings)
+    tables = {}
     for name, rows in module.measure(settings, study, job).items():
-        write_csv(folder / f"{name}.csv", rows)
-    # Figures and text are made of the numbers that are published.
-    tables = {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
+        path = folder / f"{name}.csv"
+        write_csv(path, rows)
+        tables[name] = pd.read_csv(path)  # figures and text are made of the numbers that are published
     for name, figure in module.figures(tables).items():
         save(figure, folder / f"{name}.png", DPI)
     text = module.findings(tables)
