@@ -16,6 +16,7 @@ from scalinglab.corpus.documents import read_documents, write_documents
 from scalinglab.errors import UserError
 from scalinglab.files import write_json
 from scalinglab.measurements.decoding import repeated_share
+from scalinglab.measurements.tokenizers import apart
 from scalinglab.paths import Paths, theory_folder, theory_runs
 from scalinglab.stages import clean, download, encode, measure, tokenizer, variant, verdict
 from scalinglab.stages.checkpoints import SCRATCH
@@ -279,6 +280,10 @@ def test_what_cannot_be_trained_or_told_apart_is_refused(packages: dict[str, Any
     write_documents(Paths("smoke").documents, documents)
     with pytest.raises(UserError, match=r"classification: 1 folders of the corpus .*\(jinja/c\); it takes two"):
         measure.run(packages, "objectives")
+
+
+def test_labels_of_vocabularies_leave_each_other_room() -> None:
+    assert apart([512, 256, 7446, 8192, 4096]) == [256, 512, 4096, 8192]
 
 
 def test_repeated_runs_of_tokens() -> None:

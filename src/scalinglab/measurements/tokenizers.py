@@ -150,6 +150,15 @@ def _merges(sample: list[str], n: int) -> list[Row]:
     ]
 
 
+def apart(sizes: list[int]) -> list[int]:
+    """Those that leave room for each other's labels on an axis in powers of two, from the largest down."""
+    kept: list[int] = []
+    for size in sorted(sizes, reverse=True):
+        if not kept or size <= 0.75 * kept[-1]:
+            kept.append(size)
+    return kept[::-1]
+
+
 def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     """`tokenizers`: compression and bits a byte against the vocabulary."""
     figure, axes = new_figure(2, width=4.2, height=3.3)
@@ -160,7 +169,7 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
             axis.plot(points.mean().index, points.mean(), markersize=5, linewidth=1.1, label=kind, **styles[str(kind)])
             if name == "models":
                 axis.plot(line["vocabulary"], line[column], ".", color=styles[str(kind)]["color"], alpha=0.4)
-        ticks = sorted(tables["compression"]["vocabulary"].unique())
+        ticks = apart(tables["compression"]["vocabulary"].unique().tolist())
         axis.set_xscale("log", base=2)
         axis.set_xticks(ticks, [str(n) for n in ticks], fontsize=7)
         axis.minorticks_off()
