@@ -21,18 +21,18 @@ from scalinglab.config import PositiveFloat, PositiveInt, Share, Study, tokens_o
 from scalinglab.corpus.packing import answer_targets
 from scalinglab.evaluation.answers import answer
 from scalinglab.figures.style import new_figure, ordered_style
+from scalinglab.measurements import Row
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.shape import Shape, shape_of
 from scalinglab.skills.multi_query import MultiQuery
 from scalinglab.stages.models import pick_device
+from scalinglab.stages.paired import SWEEP_SEED
 from scalinglab.theory.comparison import MIN_SEEDS, compare
 from scalinglab.training.data import Batches
 from scalinglab.training.loop import Stretch, train
 from scalinglab.training.optimiser import AdamW
 from scalinglab.training.schedule import run_rate, steps_of
 
-Row = dict[str, float | int | str]
-SWEEP_SEED = 0
 BATCH_ROWS = 64  # of held-out documents at once
 
 

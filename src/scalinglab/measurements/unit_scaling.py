@@ -20,6 +20,7 @@ from scalinglab.measurements import Row, unit_scaling_pages
 from scalinglab.model.parametrisations import BASE_WIDTH
 from scalinglab.scaling_rules import coordinates, fp8, scales, transfer
 from scalinglab.stages.checkpoints import Checkpoint
+from scalinglab.stages.paired import SWEEP_SEED
 from scalinglab.stages.pretraining import read_rate_law
 from scalinglab.stages.short_runs import ShortRun, job_identity
 from scalinglab.training.schedule import run_rate, steps_of
@@ -27,7 +28,6 @@ from scalinglab.training.schedule import run_rate, steps_of
 Rates = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
 PARAMETRISATIONS = ("standard", "mup", "u-mup")
 FAMILIES = (*PARAMETRISATIONS, transfer.FAST)  # whose losses are measured over rates
-SWEEP_SEED = 0  # of the runs that choose rates
 
 
 @dataclass(frozen=True, config=config.STRICT)

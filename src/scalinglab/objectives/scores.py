@@ -4,7 +4,7 @@ Both ask for tokens given all before them, and so have one meaning whatever the 
 loss has not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from scalinglab.model.decoder import Decoder
 from scalinglab.objectives.base import Objective, Specials, step_generator
 from scalinglab.objectives.masked import Masked
 from scalinglab.skills.base import Skill
+from scalinglab.training.data import Batch
 
 HELD_OUT = 2**63  # key of the held-out corruption: no seed of a run reaches it
 SUFFIX, ANSWERS, CLASSES, LOSS = "suffix nats", "answers wrong", "classes wrong", "loss"
@@ -83,10 +84,7 @@ def own_loss(
     another objective."""
     model.eval()
     device, losses = next(model.parameters()).device, []
-    for step, first in enumerate(range(0, len(rows_RN), batch_rows)):
-        rows_BN = rows_RN[first : first + batch_rows]
-        all_BT = np.ones(rows_BN[:, 1:].shape, dtype=bool)
-        batch = objective.batch(rows_BN, all_BT, step_generator(HELD_OUT, step), specials)
+    for batch in _corrupted(objective, rows_RN, specials, batch_rows):
         tokens, targets, scored = (part.to(device) for part in (batch.tokens_BT, batch.targets_BT, batch.scored_N))
         losses.append(float(model.loss(tokens, targets, scored, two_way=batch.two_way)))
     return float(np.mean(losses))
@@ -104,12 +102,19 @@ def next_sentences(
         return float("nan")
     model.eval()
     device, right = next(model.parameters()).device, 0
-    for step, first in enumerate(range(0, len(rows_RN), batch_rows)):
-        rows_BN = rows_RN[first : first + batch_rows]
-        all_BT = np.ones(rows_BN[:, 1:].shape, dtype=bool)
-        batch = objective.batch(rows_BN, all_BT, step_generator(HELD_OUT, step), specials)
+    for batch in _corrupted(objective, rows_RN, specials, batch_rows):
         x_BD = model.hidden(batch.tokens_BT.to(device), batch.two_way)[:, 0]
         pair_B2 = model.head(x_BD)[:, [specials.following, specials.random]]
         wanted_B = batch.targets_BT[:, 0].to(device) == specials.random
         right += int((pair_B2.argmax(dim=1).bool() == wanted_B).sum())
     return right / len(rows_RN)
+
+
+def _corrupted(
+    objective: Objective, rows_RN: NDArray[np.int64], specials: Specials, batch_rows: int
+) -> Iterator[Batch]:
+    """Held-out rows of text as batches of an objective, the same ones for all of its models."""
+    for step, first in enumerate(range(0, len(rows_RN), batch_rows)):
+        rows_BN = rows_RN[first : first + batch_rows]
+        all_BT = np.ones(rows_BN[:, 1:].shape, dtype=bool)
+        yield objective.batch(rows_BN, all_BT, step_generator(HELD_OUT, step), specials)

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -30,6 +31,7 @@ from scalinglab.shards import open_shard
 from scalinglab.skills import skill
 from scalinglab.stages.checkpoints import Checkpoint
 from scalinglab.stages.models import pick_device
+from scalinglab.stages.paired import SWEEP_SEED, sweep_then_run
 from scalinglab.stages.pretraining import read_rate_law
 from scalinglab.stages.short_runs import job_identity
 from scalinglab.training.loop import Stretch, train
@@ -37,7 +39,6 @@ from scalinglab.training.optimiser import AdamW
 from scalinglab.training.schedule import run_rate, steps_of
 
 ARCHITECTURES = ("decoder", "encoder", "encoder-decoder")
-SWEEP_SEED = 0  # of the runs that choose the rate: none of those that are compared
 TEST_SHARE, CHOOSE_SHARE = 0.25, 0.15  # of the files, for classification and for the choice of its rate
 GIVEN = ("trained on", "role", "seed", "factor", "rate", "steps", "tokens", "flops", "parameters", "accuracy untrained")
 Row = dict[str, Any]  # of a run; what is not given beforehand is NaN where it diverged
@@ -113,14 +114,12 @@ class Runs:
 
     def all(self) -> list[Row]:
         """A row each: for every variant first the sweep of rates, then all seeds at the best of them."""
-        return [row for name in self._plan.variants for row in self._of_variant(name)]
-
-    def _of_variant(self, name: str) -> list[Row]:
-        rates = self._plan.rates
-        sweep = [self._once(name, "sweep", SWEEP_SEED, rate) for rate in rates] if len(rates) > 1 else []
-        ended = [row for row in sweep if np.isfinite(row["suffix nats"])]
-        best = min(ended, key=lambda row: row["suffix nats"])["factor"] if ended else rates[len(rates) // 2]
-        return sweep + [self._once(name, "run", seed, best) for seed in self._plan.seeds]
+        plan = self._plan
+        return [
+            row
+            for name in plan.variants
+            for row in sweep_then_run(plan.rates, plan.seeds, partial(self._once, name), by="suffix nats")
+        ]
 
     def _once(self, name: str, role: str, seed: int, factor: float) -> Row:
         variant, plan = self._plan.variants[name], asdict(self._plan)

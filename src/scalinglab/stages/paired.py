@@ -15,6 +15,20 @@ SWEEP_SEED = 0  # of the runs that choose the rate: none of those that are compa
 Row = dict[str, Any]
 
 
+def sweep_then_run(
+    rates: Sequence[float], seeds: Sequence[int], once: Callable[[str, int, float], Row], by: str = "loss"
+) -> list[Row]:
+    """One row a run: first the sweep of rates, then every seed at the best of them.
+
+    once(role, seed, factor) gives a run's row; the least of its column `by` decides, NaN is that of a run that
+    diverged. rates: factors of the study's; a single one needs no sweep.
+    """
+    sweep = [once("sweep", SWEEP_SEED, factor) for factor in rates] if len(rates) > 1 else []
+    ended = [row for row in sweep if np.isfinite(row[by])]
+    best = min(ended, key=lambda row: row[by])["factor"] if ended else rates[len(rates) // 2]
+    return sweep + [once("run", seed, best) for seed in seeds]
+
+
 class PairedRuns:
     """The runs of one job; `identity` is a digest of all that decides them, but method, seed and rate."""
 
@@ -26,11 +40,7 @@ class PairedRuns:
     def of(
         self, rates: Sequence[float], seeds: Sequence[int], run: Callable[[str, int, float], Row], method: str = ""
     ) -> list[Row]:
-        """One row a run: first the sweep of rates, then every seed at the best of them.
-
-        run(key, seed, factor) trains a model and measures it; `loss` decides, NaN is that of a run that diverged.
-        rates: factors of the study's; a single one needs no sweep.
-        """
+        """The rows of sweep_then_run; run(key, seed, factor) trains a model and measures it, and its `loss` decides."""
 
         def once(role: str, seed: int, factor: float) -> Row:
             key = f"{f'{method}-' if method else ''}{role}-{factor:g}-{seed}"
@@ -39,7 +49,4 @@ class PairedRuns:
                 self._done.save({}, {"runs": self._rows})
             return self._rows[key]
 
-        sweep = [once("sweep", SWEEP_SEED, factor) for factor in rates] if len(rates) > 1 else []
-        ended = [row for row in sweep if np.isfinite(row["loss"])]
-        best = min(ended, key=lambda row: row["loss"])["factor"] if ended else rates[len(rates) // 2]
-        return sweep + [once("run", seed, best) for seed in seeds]
+        return sweep_then_run(rates, seeds, once)
