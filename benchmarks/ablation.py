@@ -26,7 +26,7 @@ from scalinglab.skills import skill
 from scalinglab.stages import encode
 from scalinglab.stages.pretraining import read_rate_law
 from scalinglab.stages.short_runs import ShortRun
-from scalinglab.training.schedule import branch_of, run_rate, steps_of, trunk_rate
+from scalinglab.training.schedule import Rates, branch_of, run_rates, steps_of, trunk_rate
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = 256
@@ -68,9 +68,12 @@ def measure(base: Study, name: str, seed: int, size: str, budgets: list[str], fo
     rows = []
     for budget in budgets:
         last = steps_of(tokens_of(budget), study.training.batch_tokens)
-        one.train(branch_of(last, study.training), lambda step: peak * trunk_rate(step, study.training))
+        one.train(
+            branch_of(last, study.training),
+            lambda step: Rates.share(peak, trunk_rate(step, study.training), study.training),
+        )
         trunk = one.state()
-        one.train(last, run_rate(peak, last, study.training))
+        one.train(last, run_rates(peak, last, study.training))
         row = {"variant": name, "seed": seed, "budget": budget, "text loss": one.held_out_loss()}
         for kind in map(skill, study.mixture.skills if study.mixture.skill_share else ()):
             documents = kind.documents("heldout", study.seed, 0, DOCUMENTS, study.mixture.seq_len + 1)

@@ -16,7 +16,7 @@ from scalinglab.config import Study, tokens_of
 from scalinglab.paths import Paths
 from scalinglab.stages.pretraining import read_rate_law
 from scalinglab.stages.short_runs import ShortRun
-from scalinglab.training.schedule import run_rate, steps_of
+from scalinglab.training.schedule import run_rates, steps_of
 from scalinglab.tuning import best_rate
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -26,7 +26,7 @@ def held_out_loss(study: Study, size: str, budget: str, rate: float) -> float:
     """Nats a token of one cell, trained at a peak rate of its own."""
     steps = steps_of(tokens_of(budget), study.training.batch_tokens)
     one = ShortRun(study, size, f"{size}-{budget}-{rate:.2g}")
-    one.train(steps, run_rate(rate, steps, study.training))
+    one.train(steps, run_rates(rate, steps, study.training))
     return one.held_out_loss()
 
 

@@ -29,7 +29,7 @@ from scalinglab.skills.multi_query import MultiQuery
 from scalinglab.training.data import Batches
 from scalinglab.training.loop import Stretch, train
 from scalinglab.training.optimiser import AdamW
-from scalinglab.training.schedule import run_rate, steps_of
+from scalinglab.training.schedule import run_rates, steps_of
 
 ROOT = Path(__file__).parent.parent
 SYMBOLS = 64  # keys, and values
@@ -52,8 +52,8 @@ def measure(study: Study, pairs: int, attention: str, seed: int, rate: float, to
     training = replace(study.training, batch_tokens=2048 // (length - 1) * (length - 1))
     batches = Batches(rows, scored, training.batch_tokens, repeat=1)
     steps = steps_of(tokens, training.batch_tokens)
-    rate_of = run_rate(rate, steps, training)
-    finished = train(model, AdamW(model, training), batches, Stretch(0, steps), rate_of, training, study.execution,
+    rates_of = run_rates(rate, steps, training)
+    finished = train(model, AdamW(model, training), batches, Stretch(0, steps), rates_of, training, study.execution,
                      lambda step, point: None, 0)  # fmt: skip
     held_out = whole.documents("heldout", 0, 0, 256, length)
     accuracy = float(answer(model, whole, held_out, 0, 64).correct_NA.mean()) if finished else float("nan")

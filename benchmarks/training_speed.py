@@ -25,6 +25,7 @@ from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.shape import Shape, shape_of
 from scalinglab.stages.models import keep_freed_memory
 from scalinglab.training.optimiser import AdamW
+from scalinglab.training.schedule import Rates
 
 VOCAB = 1088
 CONTENDERS = ("ours", "mixture", "llama", "plain")
@@ -79,7 +80,7 @@ def make(kind: str, shape: Shape) -> tuple[nn.Module, Callable[[], None], Callab
         if kind == "mixture":
             keep[: BATCH // 2, ::2] = False
         scored = keep.flatten().nonzero()[:, 0]
-        return model, lambda: optimiser.step(1e-3), lambda x, y: model.loss(x, y, scored)
+        return model, lambda: optimiser.step(Rates.alike(1e-3)), lambda x, y: model.loss(x, y, scored)
     if kind == "llama":
         from transformers import LlamaConfig, LlamaForCausalLM
 

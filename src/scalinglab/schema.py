@@ -140,7 +140,7 @@ class Training:
     beta1: Annotated[float, Field(ge=0, lt=1)]
     beta2: Annotated[float, Field(ge=0, lt=1)]
     eps: PositiveFloat
-    embedding_rate: PositiveFloat
+    embedding_rate: Annotated[float, Field(ge=0)]
     clip_norm: PositiveFloat
     precision: Literal["fp32", "bf16", "fp16"]
     loss_scale: Annotated[float, Field(ge=0)]

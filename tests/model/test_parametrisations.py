@@ -21,6 +21,7 @@ from scalinglab.model.shape import Shape, shape_of
 from scalinglab.scaling_rules.scales import tensor_scales
 from scalinglab.training.data import Batch
 from scalinglab.training.optimiser import AdamW
+from scalinglab.training.schedule import Rates
 from tests.training.test_training import make_batches
 
 QKV, DOWN = "blocks.0.attention.qkv.weight", "blocks.1.feed_forward.down.weight"
@@ -78,13 +79,13 @@ def test_scores_of_narrow_heads_are_those_of_the_base_width_over_d_k(options: co
 @pytest.mark.parametrize("name", PARAMETRISATIONS)
 def test_a_first_step_moves_every_weight_by_its_rate(smoke: config.Study, name: str) -> None:
     """Of Adam: rate times sign of the gradient; and decay is independent of the multiplier of the rate."""
-    training = dataclasses.replace(smoke.training, eps=1e-30, weight_decay=0.1)
+    training = dataclasses.replace(smoke.training, eps=1e-30, weight_decay=0.1, embedding_rate=0.0)
     model = make(smoke.model, name, "d32").double()
     torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(0))
     before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
     loss_of(model, batch()).backward()
     signs = {key: parameter.grad.sign() for key, parameter in model.named_parameters()}  # type: ignore[union-attr]
-    AdamW(model, training).step(0.01)
+    AdamW(model, training).step(Rates.alike(0.01))
     hidden = {"standard": 1.0, "mup": 64 / 32, "u-mup": 1 / math.sqrt(32 * 4)}[name]
     vector = {"standard": 1.0, "mup": 1.0, "u-mup": 1 / (64 * math.sqrt(12))}[name]
     decay = 0.01 * 0.1 * {"standard": 1.0, "mup": 1.0, "u-mup": 1 / (64 * math.sqrt(12))}[name]
@@ -121,7 +122,7 @@ def train(model: Decoder, study: config.Study, steps: int, rate: float) -> list[
         loss = loss_of(model, make_batches()[step])
         loss.backward()
         losses.append(loss.item())
-        optimiser.step(rate)
+        optimiser.step(Rates.alike(rate))
     return losses
 
 

@@ -23,13 +23,14 @@ from tests.training.test_training import make_batches
 
 def change_of_logits(study: Study, name: str, rate: float) -> float:
     """The power of width with which it grows over four steps."""
+    slow = dataclasses.replace(study.training, embedding_rate=0.0)
     options = dataclasses.replace(study.model, head_dim=8, aspect=1024, parametrisation=name)
     rows = []
     for width in (32, 64, 128):
         model = Decoder(shape_of(f"d{width}", options, 20, 16), options)
         initialise(model, 0)
         batches = [make_batches()[step] for step in range(4)]
-        found = list(coordinates.check(model, AdamW(model, study.training), batches, rate))
+        found = list(coordinates.check(model, AdamW(model, slow), batches, rate))
         assert all(row["change"] == 0 for row in found if row["step"] == 0)
         rows += [{"width": width, **row} for row in found if row["step"] == 4 and row["feature"] == "logits"]
     table = pd.DataFrame(rows)
@@ -103,7 +104,7 @@ def test_a_decoder_of_rounded_products_keeps_its_weights(tiny: Decoder) -> None:
 def bowls(move: float) -> pd.DataFrame:
     """Losses that are exact parabolas in ln rate, whose bottoms move with width to this power."""
     rows = []
-    for parametrisation in ("standard", "mup", "u-mup", transfer.FAST):
+    for parametrisation in transfer.FAMILIES:
         for width in (16, 32, 64):
             bottom = 0.02 * (width / 32) ** (move if parametrisation == "standard" else 0)
             for rate in 0.02 * 2.0 ** np.arange(-3, 4):
@@ -148,7 +149,7 @@ def test_regret_of_one_rate_is_what_the_bottom_has_moved() -> None:
 def test_the_law_stays_unless_a_rule_is_certainly_better() -> None:
     basin = bowls(-1.0)
     verdicts = transfer.judge(runs_of({"standard, one rate": 0.02}, {}, basin), margin=0.01)
-    assert [one.verdict for one in verdicts] == ["worse", "equivalent", "equivalent", "equivalent"]
+    assert [one.verdict for one in verdicts] == ["equivalent", "worse", *["equivalent"] * 4]
     assert transfer.winner(verdicts) == transfer.LAW
     better = transfer.judge(runs_of({"standard, one rate": 0.02}, {"u-mup, one rate": 0.1}, basin), margin=0.01)
     assert transfer.winner(better) == "u-mup, one rate"
@@ -158,10 +159,10 @@ def test_a_faster_embedding_keeps_the_law_and_another_rule_does_not() -> None:
     """In the words of the page."""
     basin = bowls(-1.0)
     for rule, said in (
-        (f"{transfer.LAW}, {transfer.FAST}", "Keep the law of rates, and change what it goes with: `standard, law"),
-        ("u-mup, one rate", "Not the law of rates: `u-mup, one rate` is certainly better"),
+        (f"standard{transfer.FAST}, law", "Keep a law of rates, and change what it goes with: `standard, fast"),
+        ("u-mup, one rate", "No law of rates: `u-mup, one rate` is certainly better"),
     ):
-        rules = runs_of({}, {rule: 0.1}, basin).assign(**{"embedding rate": 16.0})
+        rules = runs_of({}, {rule: 0.1}, basin).assign(**{"embedding rate": 0.4})
         verdicts = pd.DataFrame(map(asdict, transfer.judge(rules, margin=0.01)))
         tables = {"rules": rules, "verdicts": verdicts, "regrets": transfer.regrets(basin, rules)}
         assert said in unit_scaling_pages._decision(tables)

@@ -21,6 +21,7 @@ from scalinglab.stages import anneal, checkpoints, init, rates, recipe, trunk, t
 from scalinglab.stages.checkpoints import SCRATCH, Checkpoint
 from scalinglab.training import loop
 from scalinglab.training.optimiser import AdamW
+from scalinglab.training.schedule import Rates
 from tests.conftest import ROOT
 
 CHECKPOINTS = SCRATCH / "smoke/checkpoints"
@@ -75,9 +76,9 @@ def steps_counted() -> Iterator[list[int]]:
     """Each optimiser step inside the block adds an entry."""
     step, done = AdamW.step, []
 
-    def counting(self: AdamW, rate: float) -> None:
+    def counting(self: AdamW, rates: Rates) -> None:
         done.append(1)
-        step(self, rate)
+        step(self, rates)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(AdamW, "step", counting)

@@ -6,8 +6,6 @@ import pandas as pd
 import yaml
 
 from scalinglab.config import Study
-from scalinglab.files import write_json
-from scalinglab.paths import Paths
 from scalinglab.scaling_rules import transfer
 from scalinglab.stages import measure
 from scalinglab.theory.measurement import measurement_of
@@ -17,7 +15,7 @@ TINY = {
     "sizes": ["d8", "d16"],
     "tuned_at": "d8",
     "tokens": "8k",
-    "rates": {"standard": [0.05], "mup": [0.05], "u-mup": [1], "fast-embedding": [0.05]},
+    "rates": {family: [1.0 if family == "u-mup" else 0.05] for family in transfer.FAMILIES},
     "seeds": [1, 2, 3],
     "check_sizes": ["d8", "d16"],
     "check_steps": 2,
@@ -27,7 +25,6 @@ TINY = {
 
 
 def test_from_rates_to_the_text(tiny_study: Study, tmp_path: Path) -> None:
-    write_json(Paths("smoke").rate_law, {"prefactor": 0.8, "exponent": -1.0})
     asked = yaml.safe_load((ROOT / "studies/unit_scaling.yaml").read_text())["measured"]["unit_scaling"]
     asked["settings"] |= TINY
     folder = tmp_path / "found"
@@ -35,7 +32,9 @@ def test_from_rates_to_the_text(tiny_study: Study, tmp_path: Path) -> None:
     text = measure.write(tiny_study, question, folder, "job")
     rules = pd.read_csv(folder / "rules.csv")
     law = rules[rules["rule"] == transfer.LAW]
-    assert dict(zip(law["size"], law["rate"], strict=True)) == {"d8": 0.1, "d16": 0.05}
+    assert dict(zip(law["size"], law["rate"], strict=True)) == {"d8": 0.05, "d16": 0.05}, (
+        "a sweep of one rate has no other"
+    )
     assert len(rules) == len(transfer.RULES) * 2 * 4
     verdicts = pd.read_csv(folder / "verdicts.csv")
     assert all(

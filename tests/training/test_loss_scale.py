@@ -10,6 +10,7 @@ from scalinglab.config import Study, Training
 from scalinglab.model.weights import load_tensors, save_tensors
 from scalinglab.training.loop import Stretch, train
 from scalinglab.training.loss_scale import LossScale
+from scalinglab.training.schedule import Rates
 from tests.training.test_training import fresh, make_batches, run
 
 BAD = {2: float("inf"), 3: float("nan"), 9: float("inf")}  # steps whose gradients are not finite
@@ -81,7 +82,7 @@ def test_a_fixed_scale_that_skips_every_step_is_stuck_and_ends_training(smoke: S
     steps = 2 * LossScale.PATIENCE
     ended: list[int] = []
     finished = train(
-        model, optimiser, make_batches(), Stretch(0, steps), lambda step: 0.01, training, smoke.execution,
+        model, optimiser, make_batches(), Stretch(0, steps), lambda step: Rates.alike(0.01), training, smoke.execution,
         lambda step, point: ended.append(step), 0,
     )  # fmt: skip
     assert not finished
@@ -96,7 +97,7 @@ def test_a_skipped_step_changes_no_weight_and_no_moment(smoke: Study, scaled: Tr
     counts = [count.item() for count in optimiser._steps.values()]
     batch = make_batches()[3]
     optimiser.backward(model.loss(batch.tokens_BT, batch.targets_BT, batch.scored_N) * float("inf"))
-    optimiser.step(0.1)
+    optimiser.step(Rates.alike(0.1))
     after = optimiser.state_tensors()
     assert all(parameter.grad is None for parameter in model.parameters())
     assert [count.item() for count in optimiser._steps.values()] == counts == [3] * len(counts)

@@ -14,6 +14,7 @@ from scalinglab.model.attention import ATTENTIONS
 from scalinglab.model.decoder import Decoder
 from scalinglab.training.loop import Stretch, train
 from scalinglab.training.precision import FORMATS, RoundedProducts, autocast, lowered, products
+from scalinglab.training.schedule import Rates
 from tests.training.test_training import fresh, make_batches, run
 
 CPU = torch.device("cpu")
@@ -132,7 +133,7 @@ def test_an_emulated_format_is_never_compiled(smoke: Study, monkeypatch: pytest.
         optimiser,
         make_batches(),
         Stretch(0, 1),
-        lambda _: 0.1,
+        lambda _: Rates.alike(0.1),
         study.training,
         study.execution,
         lambda *_: None,

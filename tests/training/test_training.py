@@ -19,7 +19,7 @@ from scalinglab.model.weights import load_tensors, save_tensors
 from scalinglab.training.data import Batches
 from scalinglab.training.loop import Point, Stretch, train
 from scalinglab.training.optimiser import AdamW
-from scalinglab.training.schedule import RateLaw, anneal_rate, branch_step, run_rate, steps_of, trunk_rate
+from scalinglab.training.schedule import RateLaw, Rates, anneal_rate, branch_step, run_rates, steps_of, trunk_rate
 
 
 def make_batches(n_rows: int = 400, batch_tokens: int = 128, repeat: int = 1, unique_tokens: int = 0) -> Batches:
@@ -38,13 +38,14 @@ def fresh(study: Study, seed: int = 0) -> tuple[Decoder, AdamW]:
 
 
 def run(study: Study, model: Decoder, optimiser: AdamW, first: int, last: int, rate: float) -> list[Point]:
+    """One rate for all, the embedding too, that falls as 1 / steps."""
     points: list[Point] = []
     finished = train(
         model,
         optimiser,
         make_batches(),
         Stretch(0, last),
-        lambda step: rate / (1 + step),
+        lambda step: Rates.alike(rate / (1 + step)),
         study.training,
         study.execution,
         lambda step, point: points.append(point) if point else None,
@@ -110,18 +111,32 @@ def test_adamw_is_torchs_own(smoke: Study) -> None:
 
 
 def test_the_embedding_has_its_own_rate(smoke: Study) -> None:
-    """It alone moves, in the first step of Adam, so many times as far."""
-    moved = {}
-    for factor in (1.0, 16.0):
-        faster = dataclasses.replace(smoke, training=dataclasses.replace(smoke.training, embedding_rate=factor))
-        model, optimiser = fresh(faster)
+    """It alone moves, in the first step of Adam, so many times as far, in every parametrisation."""
+    moved = first_step(smoke, own=0.0), first_step(smoke, own=0.016)
+    slow, fast = (one.pop("embedding.weight") for one in moved)
+    torch.testing.assert_close(fast, 16 * slow, atol=1e-5, rtol=1e-3)
+    assert all(torch.equal(moved[0][name], moved[1][name]) for name in moved[0])
+    unit = dataclasses.replace(smoke, model=dataclasses.replace(smoke.model, parametrisation="u-mup"))
+    torch.testing.assert_close(first_step(unit, own=0.016)["embedding.weight"].abs(), fast.abs(), atol=1e-3, rtol=0.1)
+
+
+def test_a_table_that_is_the_head_too_has_the_rate_of_all_else(smoke: Study) -> None:
+    tied = dataclasses.replace(smoke, model=dataclasses.replace(smoke.model, tied_head=True))
+    slow, fast = first_step(tied, own=0.0), first_step(tied, own=0.016)
+    assert all(torch.equal(slow[name], fast[name]) for name in slow)
+
+
+def first_step(study: Study, own: float) -> dict[str, torch.Tensor]:
+    """By how much each parameter moves in one step at rate 0.001, and the embedding at its own."""
+    training = dataclasses.replace(study.training, embedding_rate=own, warmup_tokens=0)
+    model, optimiser = fresh(dataclasses.replace(study, training=training))
+    if model.head.weight is not model.embedding.weight:
         torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(0))
-        before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-        run(faster, model, optimiser, 0, 1, 0.001)
-        moved[factor] = {name: parameter.detach() - before[name] for name, parameter in model.named_parameters()}
-    torch.testing.assert_close(moved[16.0].pop("embedding.weight"), 16 * moved[1.0].pop("embedding.weight"),
-                               atol=1e-5, rtol=1e-3)  # fmt: skip
-    assert all(torch.equal(moved[16.0][name], moved[1.0][name]) for name in moved[1.0])
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    batch = make_batches()[0]
+    model.loss(batch.tokens_BT, batch.targets_BT, batch.scored_N).backward()
+    optimiser.step(run_rates(0.001, 100, training)(0))
+    return {name: parameter.detach() - before[name] for name, parameter in model.named_parameters()}
 
 
 def test_training_does_not_import_torchs_compiler() -> None:
@@ -146,7 +161,15 @@ def test_divergence_is_noticed(smoke: Study) -> None:
         model.embedding.weight.fill_(float("nan"))
     stretch = Stretch(0, 20)
     assert not train(
-        model, optimiser, make_batches(), stretch, lambda _: 0.1, smoke.training, smoke.execution, lambda *_: None, 0
+        model,
+        optimiser,
+        make_batches(),
+        stretch,
+        lambda _: Rates.alike(0.1),
+        smoke.training,
+        smoke.execution,
+        lambda *_: None,
+        0,
     )
 
 
@@ -192,10 +215,17 @@ def test_cells_of_other_schedules_share_nothing(smoke: Study, schedule: str, hal
 def test_a_run_of_its_own_follows_trunk_and_anneal(smoke: Study) -> None:
     training = smoke.training
     first, last = branch_step("80k", training), steps_of(80_000, training.batch_tokens)
-    rate_of = run_rate(0.3, last, training)
+    rates_of = run_rates(0.3, last, training)
     together = [trunk_rate(step, training) for step in range(first)]
     together += [anneal_rate(step, first, last, training) for step in range(first, last)]
-    assert [rate_of(step) for step in range(last)] == pytest.approx([0.3 * share for share in together])
+    assert [rates_of(step).others for step in range(last)] == pytest.approx([0.3 * share for share in together])
+    own = dataclasses.replace(training, embedding_rate=0.5)
+    for embedding, one in ((0.5, own), (0.3, dataclasses.replace(own, embedding_rate=0.0))):
+        twice = run_rates(0.3, last, one, factor=2)
+        assert [twice(step).embedding for step in range(last)] == pytest.approx(
+            [2 * embedding * share for share in together]
+        )
+        assert twice(first).others == pytest.approx(2 * rates_of(first).others)
 
 
 def test_a_share_of_the_rows_is_read_over_and_over() -> None:

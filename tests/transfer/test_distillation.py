@@ -12,6 +12,7 @@ from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.training.data import Batches
 from scalinglab.training.loop import Stretch, train
 from scalinglab.training.optimiser import AdamW
+from scalinglab.training.schedule import Rates
 from scalinglab.transfer.distillation import Student, soft_loss
 
 ROWS = np.random.default_rng(0).integers(0, 50, (16, 17)).astype(np.uint16)
@@ -71,8 +72,8 @@ def test_without_weight_training_is_bitwise_plain(teacher: Decoder, smoke: Study
     initialise(plain, seed=3)
     batches = Batches(ROWS, np.ones((16, 16), bool), 128, repeat=4)
     for model in (student, plain):
-        train(model, AdamW(model, smoke.training), batches, Stretch(0, 4), lambda step: 0.01, smoke.training,
-              smoke.execution, lambda step, point: None, 0)  # fmt: skip
+        train(model, AdamW(model, smoke.training), batches, Stretch(0, 4), lambda step: Rates.alike(0.01),
+              smoke.training, smoke.execution, lambda step, point: None, 0)  # fmt: skip
     assert student.state_dict().keys() == plain.state_dict().keys()
     assert all(torch.equal(tensor, plain.state_dict()[name]) for name, tensor in student.state_dict().items())
 

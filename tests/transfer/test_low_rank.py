@@ -10,6 +10,7 @@ from scalinglab.config import Study
 from scalinglab.errors import UserError
 from scalinglab.model.decoder import Decoder
 from scalinglab.training.optimiser import AdamW
+from scalinglab.training.schedule import Rates
 from scalinglab.transfer.low_rank import LowRank, add_low_rank, freeze, merge, trainable
 
 TOKENS = torch.randint(50, (3, 16), generator=torch.Generator().manual_seed(0))
@@ -39,7 +40,7 @@ def test_only_the_updates_learn(base: Decoder, smoke: Study) -> None:
         base.loss(TOKENS[:, :-1], TOKENS[:, 1:].contiguous(), torch.arange(45)).backward()
         learning = {name for name, p in base.named_parameters() if p.grad is not None}
         assert learning == {name for name, _ in base.named_parameters() if name.endswith(("a_RI", "b_OR"))}
-        optimiser.step(0.01)
+        optimiser.step(Rates.alike(0.01))
     after = {name.replace("parametrizations.weight.original", "weight"): t for name, t in base.state_dict().items()}
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
     updates = [part for part in base.modules() if isinstance(part, LowRank)]

@@ -39,7 +39,7 @@ from scalinglab.theory.protocol import Rates, Seeds
 from scalinglab.training.data import Batches
 from scalinglab.training.loop import Stretch
 from scalinglab.training.optimiser import AdamW
-from scalinglab.training.schedule import run_rate, steps_of
+from scalinglab.training.schedule import run_rates, steps_of
 from scalinglab.transfer.low_rank import add_low_rank, freeze, trainable
 
 FULL, HEAD = "full", "head"
@@ -163,9 +163,9 @@ class _Adaptation:
         steps = steps_of(tokens, training.batch_tokens)
         scored_RT = np.ones((len(rows_RT), study.mixture.seq_len), bool)
         batches = Batches(rows_RT, scored_RT, training.batch_tokens, study.mixture.repeat)
-        rate_of = run_rate(factor * self._peak, steps, training)
+        rates_of = run_rates(self._peak, steps, training, factor)
         optimiser, stretch = AdamW(model, training), Stretch(0, steps)
-        return not train_stretch(study, f"{self._name}.{key}", model, optimiser, batches, stretch, rate_of).diverged
+        return not train_stretch(study, f"{self._name}.{key}", model, optimiser, batches, stretch, rates_of).diverged
 
     def _losses(self, model: Decoder) -> tuple[float, float]:
         """Mean held-out nats a token, on the domain and on the rest."""

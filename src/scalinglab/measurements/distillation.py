@@ -38,7 +38,7 @@ from scalinglab.theory.comparison import compare
 from scalinglab.theory.protocol import Rates, Seeds
 from scalinglab.training.loop import Stretch
 from scalinglab.training.optimiser import AdamW
-from scalinglab.training.schedule import run_rate, steps_of
+from scalinglab.training.schedule import run_rates, steps_of
 from scalinglab.transfer.distillation import Student
 
 HARD, LONGER, TEACHER = "hard", "hard-longer", "teacher"
@@ -158,14 +158,14 @@ class _Distillation:
         model.to(pick_device(study))
         tokens, flops = self._cost.of(name)
         steps = steps_of(tokens, study.training.batch_tokens)
-        rate = factor * read_rate_law(study).peak(size)
+        peak = read_rate_law(study).peak(size)
         done = train_stretch(
             study, f"{self._name}.{key}", model, AdamW(model, study.training), open_batches(study), Stretch(0, steps),
-            run_rate(rate, steps, study.training),
+            run_rates(peak, steps, study.training, factor),
         )  # fmt: skip
         loss = float("nan") if done.diverged else self._loss(model)
         return {
-            "rate": rate,
+            "rate": factor * peak,
             "loss": loss,
             "tokens": tokens,
             "FLOPs": flops,

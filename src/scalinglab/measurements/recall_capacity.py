@@ -31,7 +31,7 @@ from scalinglab.theory.comparison import MIN_SEEDS, compare
 from scalinglab.training.data import Batches
 from scalinglab.training.loop import Stretch, train
 from scalinglab.training.optimiser import AdamW
-from scalinglab.training.schedule import run_rate, steps_of
+from scalinglab.training.schedule import run_rates, steps_of
 
 BATCH_ROWS = 64  # of held-out documents at once
 
@@ -125,7 +125,7 @@ def _recall(
     model.to(pick_device(study))
     finished = train(
         model, AdamW(model, training), Batches(rows_RT, scored_RT, training.batch_tokens, repeat=1),
-        Stretch(0, steps), run_rate(rate, steps, training), training, replace(study.execution, compile=False),
+        Stretch(0, steps), run_rates(rate, steps, training), training, replace(study.execution, compile=False),
         lambda step, point: None, 0,
     )  # fmt: skip
     found = {}

@@ -37,7 +37,7 @@ from scalinglab.stages.pretraining import read_rate_law
 from scalinglab.training.data import Batches
 from scalinglab.training.loop import Stretch, train
 from scalinglab.training.optimiser import AdamW
-from scalinglab.training.schedule import run_rate, steps_of
+from scalinglab.training.schedule import run_rates, steps_of
 
 REFERENCE = ("bpe", 1024)  # whose tokens decide how many FLOPs all get
 
@@ -122,7 +122,7 @@ def _models(
     batches.check(steps, f"tokenizers: {kind} {vocabulary}")
     held_RT = text_rows(held_out, seq_len)[: study.mixture.validation_tokens // seq_len]
     nbytes = int(np.array(tokenizers.bytes_of(tokenizer))[held_RT[:, 1:]].sum())
-    rate_of = run_rate(read_rate_law(study).peak(settings.size), steps, study.training)
+    rates_of = run_rates(read_rate_law(study).peak(settings.size), steps, study.training)
     device = pick_device(study)
     found: list[Row] = []
     for seed in settings.seeds:
@@ -130,7 +130,7 @@ def _models(
         initialise(model, seed)
         model.to(device)
         finished = train(
-            model, AdamW(model, study.training), batches, Stretch(0, steps), rate_of, study.training,
+            model, AdamW(model, study.training), batches, Stretch(0, steps), rates_of, study.training,
             replace(study.execution, compile=False), lambda step, point: None, 0,
         )  # fmt: skip
         nats = float(token_losses(model, held_RT, study.evaluation.batch_rows).sum()) if finished else float("nan")

@@ -1,7 +1,8 @@
 """Standard parametrisation, muP and u-muP: coordinates, transfer of the learning rate, scales of tensors, FP8.
 
-The present way, a power law of rates from sweeps at several widths, is held against rules that take the best rate of
-one width: model/parametrisations.py. What is asked of each is in scaling_rules/.
+A power law of rates from sweeps at several widths is held against rules that take the best rate of one width
+(model/parametrisations.py), with an embedding that moves at a rate of its own and without. What is asked of them is in
+scaling_rules/.
 """
 
 from collections.abc import Mapping
@@ -21,13 +22,11 @@ from scalinglab.model.parametrisations import BASE_WIDTH
 from scalinglab.scaling_rules import coordinates, fp8, scales, transfer
 from scalinglab.stages.checkpoints import Checkpoint
 from scalinglab.stages.paired import SWEEP_SEED
-from scalinglab.stages.pretraining import read_rate_law
 from scalinglab.stages.short_runs import ShortRun, job_identity
-from scalinglab.training.schedule import run_rate, steps_of
+from scalinglab.training.schedule import run_rates, steps_of
 
 Rates = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
 PARAMETRISATIONS = ("standard", "mup", "u-mup")
-FAMILIES = (*PARAMETRISATIONS, transfer.FAST)  # whose losses are measured over rates
 
 
 @dataclass(frozen=True, config=config.STRICT)
@@ -52,7 +51,7 @@ class Runs:
 
     def __init__(self, study: Study, settings: Settings, job: str) -> None:
         self.study, self.settings, self._job = study, settings, job
-        self._done = Checkpoint(study, job, job_identity(study, asdict(settings), asdict(read_rate_law(study))))
+        self._done = Checkpoint(study, job, job_identity(study, asdict(settings)))
         self._found: dict[str, Any] = found[1]["found"] if (found := self._done.load()) else {}
         self.steps = steps_of(tokens_of(settings.tokens), study.training.batch_tokens)
 
@@ -66,7 +65,7 @@ class Runs:
 
     def train(self, one: ShortRun, peak: float) -> float:
         """Train to the end, and the held-out loss in nats a token; NaN where it diverged."""
-        one.train(self.steps, run_rate(peak, self.steps, self.study.training))
+        one.train(self.steps, run_rates(peak, self.steps, self.study.training))
         return one.held_out_loss()
 
     def once(self, key: str, make: Any) -> Any:
@@ -86,11 +85,9 @@ class Runs:
 
 
 def study_of(study: Study, family: str, embedding_rate: float) -> Study:
-    """The study with a parametrisation and a head of its own, or in the standard form with a faster embedding."""
-    fast = family == transfer.FAST
-    name = "standard" if fast else family
-    training = replace(study.training, embedding_rate=embedding_rate) if fast else study.training
-    model = replace(study.model, parametrisation=name, tied_head=False)
+    """The study with a head of its own and a family's parametrisation; the embedding's own rate where it is fast."""
+    training = replace(study.training, embedding_rate=embedding_rate if family.endswith(transfer.FAST) else 0.0)
+    model = replace(study.model, parametrisation=family.removesuffix(transfer.FAST), tied_head=False)
     return replace(study, model=model, training=training)
 
 
@@ -106,22 +103,23 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     basin = [
         {"parametrisation": parametrisation, "size": size, "rate": rate,
          "loss": runs.loss(parametrisation, size, SWEEP_SEED, rate)}
-        for parametrisation in FAMILIES
+        for parametrisation in transfer.FAMILIES
         for size in settings.sizes
         for rate in settings.rates[parametrisation]
     ]  # fmt: skip
     swept = pd.DataFrame(basin)
-    law = read_rate_law(study)
+    best = transfer.optima(swept)
     rules: list[Row] = []
     for rule, parametrisation in transfer.RULES.items():
         tuned = transfer.tuned_rate(swept, parametrisation, settings.tuned_at)
+        law = transfer.law(best[best["parametrisation"] == parametrisation])
+        fast = parametrisation.endswith(transfer.FAST)
         for size in settings.sizes:
-            rate = law.peak(size) if rule.startswith(transfer.LAW) else tuned
+            rate = law.peak(size) if transfer.follows_width(rule) else tuned
             for seed in (SWEEP_SEED, *settings.seeds):
                 row: Row = {"rule": rule, "parametrisation": parametrisation, "size": size, "seed": seed, "rate": rate}
-                row["embedding rate"] = settings.embedding_rate if parametrisation == transfer.FAST else 1.0
+                row["embedding rate"] = settings.embedding_rate if fast else 0.0
                 rules.append({**row, "loss": runs.loss(parametrisation, size, seed, rate)})
-    best = transfer.optima(swept)
     looked = {p: runs.once(f"look-{p}", lambda p=p: _look(runs, settings, best, p)) for p in PARAMETRISATIONS}
     return {
         "coordinates": check,
@@ -149,10 +147,10 @@ def _look(runs: Runs, settings: Settings, best: pd.DataFrame, parametrisation: s
     nearest = min(mine.index, key=lambda size: abs(np.log(width_of(size) / width_of(settings.looked_at))))
     peak = float(mine.loc[nearest, "rate"])
     one = runs.new(parametrisation, settings.looked_at, "exact")
-    rate_of = run_rate(peak, runs.steps, runs.study.training)
+    rates_of = run_rates(peak, runs.steps, runs.study.training)
     found: list[Row] = []
     for when, last in (("start", settings.start), ("end", runs.steps)):
-        one.train(last, rate_of)
+        one.train(last, rates_of)
         tensors = scales.tensor_scales(one.model, one.batches[last])
         found += [{"parametrisation": parametrisation, "when": when, **row} for row in tensors]
     exact = one.held_out_loss()

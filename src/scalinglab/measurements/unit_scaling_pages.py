@@ -16,7 +16,6 @@ from scalinglab.theory.comparison import Comparison
 
 COLOUR = {"standard": "#b2182b", "mup": "#2166ac", "u-mup": "#1a9850"}
 MARKER = {"standard": "s", "mup": "o", "u-mup": "D"}
-FAMILIES = (*COLOUR, transfer.FAST)
 # Powers of width of a feature's change: a step of one rate moves every entry of a product by its width; u-muP divides
 # the embedding's rate by the root of the width.
 THEORY = {
@@ -59,15 +58,15 @@ def _coordinates(table: pd.DataFrame) -> Figure:
 
 def _basin(basin: pd.DataFrame, optima: pd.DataFrame, rules: pd.DataFrame) -> Figure:
     """A panel a parametrisation: losses over rates by width, bottoms as crosses; rings where the law would go."""
-    figure, axes = new_figure(len(FAMILIES), width=3.1, height=3.3)
+    figure, axes = new_figure(len(transfer.FAMILIES), width=3.1, height=3.3)
     styles = ordered_style(list(basin["size"].unique()))
-    for axis, parametrisation in zip(axes, FAMILIES, strict=True):
+    for axis, parametrisation in zip(axes, transfer.FAMILIES, strict=True):
         for size, line in _of(basin, parametrisation=parametrisation).groupby("size", sort=False):
             axis.plot(line["rate"], line["loss"], markersize=4, linewidth=1.1, label=str(size), **styles[size])
         best = _of(optima, parametrisation=parametrisation)
         axis.plot(best["rate"], best["loss"], "kx", markersize=7, label="bottom")
-        if parametrisation == "standard":
-            law = _of(rules, rule=transfer.LAW, seed=0)
+        if (rule := f"{parametrisation}, law") in transfer.RULES:
+            law = _of(rules, rule=rule, seed=0)
             axis.plot(law["rate"], law["loss"], "o", markerfacecolor="none", color="black", markersize=8, label="law")
         axis.set_xscale("log", base=2)
         ticks = sorted(_of(basin, parametrisation=parametrisation)["rate"].unique())
@@ -128,9 +127,9 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
 
 Losses are held-out nats a token, means over {tables["rules"]["seed"].nunique() - 1} seeds and these sizes;
 differences from the law are paired by seeds that chose no rate. Regret: on the sweep's seed, the loss with the rule's
-rate minus the lowest that the same parametrisation reached at that size with any rate. `{transfer.FAST}` is the
-standard form with an embedding that moves {tables["rules"]["embedding rate"].max():g} times as fast: u-mup moves its
-embedding faster too, and what that alone is worth is not a matter of width.
+rate minus the lowest that the same parametrisation reached at that size with any rate. Fast embedding:
+its peak rate is {tables["rules"]["embedding rate"].max():g} at every width, whatever that of all else; without, it
+is that of all else. u-mup moves its embedding faster too, and what that alone is worth is not a matter of width.
 
 ![Loss over rates](basin.png)
 
@@ -185,9 +184,8 @@ def _decision(tables: dict[str, pd.DataFrame]) -> str:
             f"{said}. Its mean regret is {regret[transfer.LAW]:.3f}."
         )
     best = found[chosen]
-    verdict = "Keep the law of rates, and change what it goes with" if chosen.startswith(transfer.LAW) else (
-        "Not the law of rates"
-    )  # fmt: skip
+    kept = transfer.follows_width(chosen)
+    verdict = "Keep a law of rates, and change what it goes with" if kept else "No law of rates"
     return (
         f"{verdict}: `{chosen}` is certainly better, by {-best['difference']:.3f} nats "
         f"(95 % interval {-best['high']:.3f} to {-best['low']:.3f}) in the mean over sizes. Its mean regret is "
@@ -199,12 +197,11 @@ def _decision(tables: dict[str, pd.DataFrame]) -> str:
 
 def _proposal(row: pd.Series) -> str:
     """What a study would have to say to follow a rule."""
-    if row["parametrisation"] == transfer.FAST:
-        return f"For a study that means `training.embedding_rate: {row['embedding rate']:g}`, beside the law."
-    if row["parametrisation"] == "standard":
-        return f"For a study that means `tune.rates: [{row['rate']:g}]`."
-    said = f"`model.parametrisation: {row['parametrisation']}`, and `tune.rates: [{row['rate']:g}]`"
-    return f"For a study that means {said}."
+    said = [f"`model.parametrisation: {row['parametrisation'].removesuffix(transfer.FAST)}`"]
+    said += [f"`training.embedding_rate: {row['embedding rate']:g}`"]
+    if not transfer.follows_width(row["rule"]):
+        said += [f"`tune.rates: [{row['rate']:g}]`"]
+    return f"For a study that means {', '.join(said)}."
 
 
 def _by_transfer(tables: dict[str, pd.DataFrame], chosen: str) -> bool:
@@ -238,7 +235,7 @@ def _rules_table(tables: dict[str, pd.DataFrame]) -> str:
 
 def _optima_rows(optima: pd.DataFrame) -> str:
     lines = []
-    for parametrisation in FAMILIES:
+    for parametrisation in transfer.FAMILIES:
         own = _of(optima, parametrisation=parametrisation)
         rates = ", ".join(f"{row['rate']:.3g}{'' if row['inside'] else ' (edge)'}" for _, row in own.iterrows())
         losses = ", ".join(f"{loss:.3f}" for loss in own["loss"])

@@ -8,6 +8,7 @@ from torch import Tensor
 from scalinglab.model.decoder import Block, Decoder
 from scalinglab.training.data import Batch
 from scalinglab.training.optimiser import AdamW
+from scalinglab.training.schedule import Rates
 
 # The power of width with which a feature's change should grow: none where rules hold. Under the standard ones a step of
 # one rate moves what a matrix adds in proportion to its width, for all its entries move the same way (section 5).
@@ -42,7 +43,7 @@ def check(
         if step < len(batches):
             batch = batches[step]
             model.loss(batch.tokens_BT, batch.targets_BT, batch.scored_N).backward()
-            optimiser.step(rate)
+            optimiser.step(Rates.alike(rate))
 
 
 def rms(x: Tensor) -> float:

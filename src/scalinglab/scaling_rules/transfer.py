@@ -7,14 +7,22 @@ import pandas as pd
 
 from scalinglab.config import width_of
 from scalinglab.theory.comparison import Comparison, compare
-from scalinglab.tuning import best_rate
+from scalinglab.training.schedule import RateLaw
+from scalinglab.tuning import BestRate, best_rate, fit
 
-LAW = "standard, law"  # the present way: a power law of rates, from sweeps at several widths
-# Whose parametrisation each rule takes. All but the law take the best rate of one width.
-RULES = {LAW: "standard", "standard, one rate": "standard", "mup, one rate": "mup", "u-mup, one rate": "u-mup"}
-# The law with a faster embedding: u-mup moves its embedding many times faster too, and that is to be told apart.
-FAST = "fast-embedding"
-RULES[f"{LAW}, {FAST}"] = FAST
+# What is added to the name of a parametrisation whose embedding has a rate of its own, the same at all widths.
+# u-mup moves its embedding faster than all else too, and what that alone brings is to be told apart.
+FAST = ", fast embedding"
+FAMILIES = ("standard", "mup", "u-mup", f"standard{FAST}", f"mup{FAST}")  # whose losses are measured over rates
+LAW = "standard, law"  # the reference: a power law of rates, from sweeps at several widths
+# Whose sweeps each rule takes. Those with one rate take the best of one width.
+RULES = {f"{family}, law": family for family in FAMILIES if family.startswith("standard")}
+RULES |= {f"{family}, one rate": family for family in FAMILIES}
+
+
+def follows_width(rule: str) -> bool:
+    """Whether its rate is a power law of width."""
+    return rule.endswith(", law")
 
 
 def optima(basin: pd.DataFrame) -> pd.DataFrame:
@@ -30,6 +38,15 @@ def optima(basin: pd.DataFrame) -> pd.DataFrame:
 def shift(found: pd.DataFrame) -> float:
     """By how many doublings the best rate moves per doubling of width: the power of its law (Yang et al.: 0)."""
     return float(np.polyfit(np.log(found["width"]), np.log(found["rate"]), 1)[0])
+
+
+def law(found: pd.DataFrame) -> RateLaw:
+    """The power law through the best rates of one parametrisation's sizes, as a study takes it (rates)."""
+    best = [
+        BestRate(row.size_, row.rate, row.loss, row.inside)
+        for row in found.rename(columns={"size": "size_"}).itertuples()
+    ]
+    return fit(best).rounded()
 
 
 def tuned_rate(basin: pd.DataFrame, parametrisation: str, size: str) -> float:

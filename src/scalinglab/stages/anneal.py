@@ -4,7 +4,7 @@ from scalinglab.config import Study, tokens_of
 from scalinglab.paths import Paths
 from scalinglab.stages.pretraining import read_rate_law, run_stretch
 from scalinglab.training.loop import Stretch
-from scalinglab.training.schedule import anneal_rate, branch_step, steps_of
+from scalinglab.training.schedule import Rates, anneal_rate, branch_step, steps_of
 
 
 def run(study: Study, size: str, budget: str) -> None:
@@ -18,6 +18,6 @@ def run(study: Study, size: str, budget: str) -> None:
         source=paths.trunk(size, budget),
         target=paths.cell("anneal", size, budget, ".safetensors"),
         stretch=Stretch(first, last),
-        rate_of=lambda step: peak * anneal_rate(step, first, last, training),
+        rates_of=lambda step: Rates.share(peak, anneal_rate(step, first, last, training), training),
         keep_moments=False,
     )

@@ -36,7 +36,7 @@ from scalinglab.stages.pretraining import read_rate_law
 from scalinglab.stages.short_runs import job_identity
 from scalinglab.training.loop import Stretch, train
 from scalinglab.training.optimiser import AdamW
-from scalinglab.training.schedule import run_rate, steps_of
+from scalinglab.training.schedule import run_rates, steps_of
 
 ARCHITECTURES = ("decoder", "encoder", "encoder-decoder")
 TEST_SHARE, CHOOSE_SHARE = 0.25, 0.15  # of the files, for classification and for the choice of its rate
@@ -148,14 +148,14 @@ class Runs:
         model, batches = self._model(variant, seed), self._batches(objective(variant.objective), seed)
         steps, flops = self._steps_of(variant, model, batches)
         batches.check(steps, "the longest run")
-        rate = factor * self._peak
         finished = train(
-            model, AdamW(model, study.training), batches, Stretch(0, steps), run_rate(rate, steps, study.training),
-            study.training, replace(study.execution, compile=False), lambda step, point: None, 0,
+            model, AdamW(model, study.training), batches, Stretch(0, steps),
+            run_rates(self._peak, steps, study.training, factor), study.training,
+            replace(study.execution, compile=False), lambda step, point: None, 0,
         )  # fmt: skip
         row: Row = {
             "trained on": objective(variant.objective).trained_on,
-            "rate": rate,
+            "rate": factor * self._peak,
             "steps": steps,
             "tokens": steps * study.training.batch_tokens,
             "flops": flops,

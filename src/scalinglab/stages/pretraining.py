@@ -18,7 +18,7 @@ from scalinglab.stages.models import build_model, pick_device
 from scalinglab.stages.stretches import Trained, open_batches, train_stretch
 from scalinglab.training.loop import Stretch
 from scalinglab.training.optimiser import AdamW
-from scalinglab.training.schedule import RateLaw
+from scalinglab.training.schedule import RateLaw, Rates
 
 CURVE = ("step", "tokens", "flops", "train/loss", "train/grad_norm", "lr")
 
@@ -30,7 +30,7 @@ def run_stretch(
     source: Path,
     target: Path,
     stretch: Stretch,
-    rate_of: Callable[[int], float],
+    rates_of: Callable[[int], Rates],
     keep_moments: bool,
 ) -> None:
     """Continue the state in `source` over a stretch and write `target`, its loss curve and its provenance beside it.
@@ -49,7 +49,7 @@ def run_stretch(
     if metadata["diverged"]:
         done = Trained([], diverged=True, start=stretch.last)
     else:
-        done = train_stretch(study, name, model, optimiser, open_batches(study), stretch, rate_of)
+        done = train_stretch(study, name, model, optimiser, open_batches(study), stretch, rates_of)
     if done.diverged:
         print(f"{name}: diverged; recorded as such")
     _write(study, target, model, optimiser, stretch, done, keep_moments)

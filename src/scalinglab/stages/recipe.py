@@ -11,7 +11,7 @@ from scalinglab.recipes import RECIPES
 from scalinglab.stages.checkpoints import Checkpoint
 from scalinglab.stages.pretraining import read_rate_law
 from scalinglab.stages.short_runs import ShortRun, State, job_identity
-from scalinglab.training.schedule import branch_of, run_rate, steps_of, trunk_rate
+from scalinglab.training.schedule import Rates, branch_of, run_rates, steps_of, trunk_rate
 
 
 def run(study: Study, seed: str, recipe: str, size: str) -> None:
@@ -33,11 +33,11 @@ def run(study: Study, seed: str, recipe: str, size: str) -> None:
     for budget in study.ladder.budgets[len(rows) :]:
         last = steps_of(tokens_of(budget), training.batch_tokens)
         first = branch_of(last, training) if how.decay else last
-        one.train(first, lambda step: peak * trunk_rate(step, training))
+        one.train(first, lambda step: Rates.share(peak, trunk_rate(step, training), training))
         trunk = one.state()
         # The branch's checkpoints write over the trunk's.
         finished.save(trunk.tensors, {"rows": rows, "step": trunk.step, "diverged": trunk.diverged})
-        one.train(last, run_rate(peak, last, training))
+        one.train(last, run_rates(peak, last, training))
         tokens = last * training.batch_tokens
         rows.append(
             {

@@ -17,6 +17,7 @@ from scalinglab.stages.models import build_model, pick_device
 from scalinglab.stages.stretches import open_batches, train_stretch
 from scalinglab.training.loop import Point, Stretch
 from scalinglab.training.optimiser import AdamW
+from scalinglab.training.schedule import Rates
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,14 @@ class ShortRun:
         self.batches = open_batches(study)
         self._held_out = open_shard(Paths(study.study).of("encode", ""), "validation.npy")
 
-    def train(self, last: int, rate_of: Callable[[int], float]) -> None:
+    def train(self, last: int, rates_of: Callable[[int], Rates]) -> None:
         """Train on to step `last`, from a checkpoint of that very stretch where a killed job left one.
 
         A run that diverged stays as it is.
         """
         stretch, self.step = Stretch(self.step, last), last
         if not self.diverged:
-            done = train_stretch(self._study, self._name, self.model, self.optimiser, self.batches, stretch, rate_of)
+            done = train_stretch(self._study, self._name, self.model, self.optimiser, self.batches, stretch, rates_of)
             self.diverged = done.diverged
             self.curve += done.points
 

@@ -17,6 +17,7 @@ from scalinglab.stages.checkpoints import SCRATCH, Checkpoint
 from scalinglab.training.data import Batches
 from scalinglab.training.loop import Meter, Point, Stretch, train
 from scalinglab.training.optimiser import AdamW
+from scalinglab.training.schedule import Rates
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,14 @@ def train_stretch(
     optimiser: AdamW,
     batches: Batches,
     stretch: Stretch,
-    rate_of: Callable[[int], float],
+    rates_of: Callable[[int], Rates],
 ) -> Trained:
     """Train over a stretch from the state that model and optimiser hold, or from a later one of the same run."""
     batches.check(stretch.last, f"{name}: budget")
     device = next(model.parameters()).device
     # Equal data, rates, code and initial state are the same run, whatever it is called.
     data = read_json(Paths(study.study).manifest)["sha256"]
-    rates = [rate_of(step) for step in range(stretch.first, stretch.last)]
+    rates = [asdict(rates_of(step)) for step in range(stretch.first, stretch.last)]
     setting = [asdict(stretch), asdict(study.model), asdict(study.training), study.mixture.repeat, data, rates]
     begun = digest_of(optimiser.state_tensors())
     checkpoint = Checkpoint(study, name, digest([*setting, begun, pipeline.own_sources()]))
@@ -79,6 +80,6 @@ def train_stretch(
             return tensors, {"step": step, "points": curve, "meter_steps": meter.steps}
 
         finished = train(
-            model, optimiser, batches, stretch, rate_of, study.training, study.execution, after_step, start, meter
+            model, optimiser, batches, stretch, rates_of, study.training, study.execution, after_step, start, meter
         )
     return Trained(points, not finished, start)

@@ -4,7 +4,7 @@ from scalinglab.config import Study
 from scalinglab.paths import Paths
 from scalinglab.stages.pretraining import read_rate_law, run_stretch
 from scalinglab.training.loop import Stretch
-from scalinglab.training.schedule import branch_step, trunk_rate
+from scalinglab.training.schedule import Rates, branch_step, trunk_rate
 
 
 def run(study: Study, size: str, after: str, to: str) -> None:
@@ -17,6 +17,6 @@ def run(study: Study, size: str, after: str, to: str) -> None:
         source=paths.trunk(size, after),
         target=paths.trunk(size, to),
         stretch=Stretch(branch_step(after, training), branch_step(to, training)),
-        rate_of=lambda step: peak * trunk_rate(step, training),
+        rates_of=lambda step: Rates.share(peak, trunk_rate(step, training), training),
         keep_moments=True,
     )

@@ -7,7 +7,7 @@ from scalinglab.files import write_csv
 from scalinglab.paths import Paths
 from scalinglab.stages.checkpoints import Checkpoint
 from scalinglab.stages.short_runs import ShortRun, job_identity
-from scalinglab.training.schedule import run_rate, steps_of
+from scalinglab.training.schedule import run_rates, steps_of
 
 COLUMNS = ("size", "rate", "tokens", "val/loss")
 
@@ -18,7 +18,7 @@ def run(study: Study, size: str) -> None:
     rows: list[dict[str, Any]] = found[1]["rows"] if (found := finished.load()) else []
     for peak in study.tune.rates[len(rows) :]:
         one = ShortRun(study, size, f"tune-{size}.{peak:g}")
-        one.train(steps, run_rate(peak, steps, study.training))
+        one.train(steps, run_rates(peak, steps, study.training))
         tokens = steps * study.training.batch_tokens
         rows.append({"size": size, "rate": peak, "tokens": tokens, "val/loss": one.held_out_loss()})
         finished.save({}, {"rows": rows})

@@ -17,7 +17,7 @@ from scalinglab.stages.pretraining import read_rate_law
 from scalinglab.stages.short_runs import ShortRun, job_identity
 from scalinglab.theory.measures import MEASURES, TrainedModel
 from scalinglab.theory.protocol import RUN_COLUMNS, Protocol, protocol_of, study_of
-from scalinglab.training.schedule import run_rate, steps_of
+from scalinglab.training.schedule import run_rates, steps_of
 
 HELD_OUT_TOKENS = 65_536
 
@@ -50,9 +50,9 @@ def _train(
 ) -> dict[str, Any]:
     """Train one model; its learning rate, held-out loss and measures (NaN where it diverged)."""
     steps = steps_of(tokens_of(protocol.tokens), study.training.batch_tokens)
-    peak = factor * read_rate_law(study).peak(protocol.size)
+    peak = read_rate_law(study).peak(protocol.size)
     one = ShortRun(study, f"{protocol.size}s{seed}", name)
-    one.train(steps, run_rate(peak, steps, study.training))
+    one.train(steps, run_rates(peak, steps, study.training, factor))
     loss = one.held_out_loss()  # before anything is done to the model
     offset = read_json(Paths(study.study).manifest)["skill_offset"]
     scale = one.optimiser.loss_scale
@@ -60,7 +60,7 @@ def _train(
     measured = {key: value for measure in protocol.measures for key, value in MEASURES[measure](trained).items()}
     if one.diverged:
         measured = dict.fromkeys(measured, float("nan"))
-    return {"rate": peak, "loss": loss, **measured}
+    return {"rate": factor * peak, "loss": loss, **measured}
 
 
 def _held_out(study: Study) -> NDArray[np.uint16]:

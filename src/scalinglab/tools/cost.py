@@ -24,7 +24,7 @@ from scalinglab.recipes import RECIPES, Recipe
 from scalinglab.stages.models import pick_device
 from scalinglab.training.optimiser import AdamW
 from scalinglab.training.precision import autocast, lowered, products
-from scalinglab.training.schedule import branch_of, branch_step, steps_of
+from scalinglab.training.schedule import Rates, branch_of, branch_step, steps_of
 
 STATE_COPIES = 3  # weights and two moments
 BYTES = 4
@@ -102,7 +102,7 @@ def training_rate(study: Study, size: str, device: torch.device) -> float:
             with autocast(lowered(study.training, study.execution), device):
                 loss = model.loss(tokens_BT, tokens_BT, scored_N)
             optimiser.backward(loss)
-        optimiser.step(0.0)
+        optimiser.step(Rates.alike(0.0))
         if device.type == "cuda":
             torch.cuda.synchronize()
 

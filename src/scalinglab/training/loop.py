@@ -16,6 +16,7 @@ from scalinglab.model.decoder import Decoder
 from scalinglab.training.data import Batch, Batches
 from scalinglab.training.optimiser import AdamW
 from scalinglab.training.precision import autocast, emulated, lowered, products
+from scalinglab.training.schedule import Rates
 
 CURVE_POINTS = 64  # losses are averaged and kept this often over a stretch: enough to draw, cheap to hold
 
@@ -73,7 +74,7 @@ def train(
     optimiser: AdamW,
     batches: Batches,
     stretch: Stretch,
-    rate_of: Callable[[int], float],
+    rates_of: Callable[[int], Rates],
     training: Training,
     execution: Execution,
     after_step: Callable[[int, Point | None], None],
@@ -94,7 +95,7 @@ def train(
     model.train()
     for step in range(start, stretch.last):
         batch = _to(batches[step], device)
-        rate = rate_of(step)
+        rates = rates_of(step)
         if noisy:
             torch.manual_seed(step)  # what is dropped is a function of the step as well
         inputs = (batch.tokens_BT, batch.targets_BT, batch.scored_N)
@@ -103,11 +104,11 @@ def train(
                 loss = forward(*inputs, training.label_smoothing, batch.two_way)
             optimiser.backward(loss)
         norm = nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm * model.gradient_unit, foreach=True)
-        optimiser.step(rate)
+        optimiser.step(rates)
         meter.add(loss, norm)
         point = None
         if (step + 1 - stretch.first) % every == 0 or step + 1 == stretch.last:
-            point = meter.point(step + 1, rate)
+            point = meter.point(step + 1, rates.others)
             if not math.isfinite(point.loss) or optimiser.stuck:
                 return False
         after_step(step + 1, point)

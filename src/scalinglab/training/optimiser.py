@@ -11,6 +11,7 @@ from torch.optim.adamw import adamw
 from scalinglab.config import Training
 from scalinglab.model.decoder import Decoder
 from scalinglab.training.loss_scale import LossScale
+from scalinglab.training.schedule import Rates
 
 
 class AdamW:
@@ -24,13 +25,16 @@ class AdamW:
         named = dict(model.named_parameters())
         tables = ("embedding.", "position.")
         decayed = [name for name, p in named.items() if p.dim() == 2 and not name.startswith(tables)]
-        # By decay and learning rate, both times what the parametrisation says.
-        self._groups: dict[tuple[float, float], list[str]] = {}
+        # An embedding that is the head as well moves with all else.
+        own = training.embedding_rate > 0 and model.head.weight is not model.embedding.weight
+        # By decay, what the parametrisation multiplies the rate with, and whether that is the embedding's own, which
+        # is the same in all of them: it starts at unit scale in each.
+        self._groups: dict[tuple[float, float, bool], list[str]] = {}
         for name in (*decayed, *(name for name in named if name not in set(decayed))):
             rule = model.rule_of(name)
             decay = training.weight_decay * rule.decay if name in set(decayed) else 0.0
-            faster = training.embedding_rate if name == "embedding.weight" else 1.0
-            self._groups.setdefault((decay, faster * rule.rate), []).append(name)
+            apart = own and name == "embedding.weight"
+            self._groups.setdefault((decay, 1.0 if apart else rule.rate, apart), []).append(name)
         self._named = named
         self._first = {name: torch.zeros_like(p) for name, p in named.items()}
         self._second = {name: torch.zeros_like(p) for name, p in named.items()}
@@ -49,21 +53,21 @@ class AdamW:
         else:
             self.loss_scale.backward(loss)
 
-    def step(self, rate: float) -> None:
-        """Update every parameter from its gradient at a learning rate, and drop the gradients.
+    def step(self, rates: Rates) -> None:
+        """Update every parameter from its gradient, and drop the gradients.
 
         Where a scaled loss gave gradients that are not finite, weights and moments stay as they are.
         """
         if self.loss_scale is None:
-            self._update(rate)
+            self._update(rates)
         else:
-            self.loss_scale.guard(lambda: self._update(rate))
+            self.loss_scale.guard(lambda: self._update(rates))
         for parameter in self._named.values():
             parameter.grad = None
 
     @torch.no_grad()
-    def _update(self, rate: float) -> None:
-        for (decay, factor), all_names in self._groups.items():
+    def _update(self, rates: Rates) -> None:
+        for (decay, factor, apart), all_names in self._groups.items():
             names = [name for name in all_names if self._named[name].grad is not None]
             grads = [grad for name in names if (grad := self._named[name].grad) is not None]
             adamw(
@@ -77,7 +81,7 @@ class AdamW:
                 amsgrad=False,
                 beta1=self._training.beta1,
                 beta2=self._training.beta2,
-                lr=rate * factor,
+                lr=(rates.embedding if apart else rates.others) * factor,
                 weight_decay=decay,
                 eps=self._training.eps,
                 maximize=False,

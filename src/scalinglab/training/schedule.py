@@ -8,6 +8,7 @@ last `anneal_share` of its tokens (Hägele et al. 2024). Cells of the other kind
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 from scalinglab.config import Training, tokens_of, width_of
 
@@ -26,6 +27,24 @@ class RateLaw:
     def rounded(self) -> "RateLaw":
         """To three digits and two decimals: what the sweep can know, so that noise in it does not restart trunks."""
         return RateLaw(float(f"{self.prefactor:.3g}"), round(self.exponent, 2) + 0.0)  # no -0.0
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Learning rates of a step: of the embedding, where it has its own (training.embedding_rate), and of all others."""
+
+    others: float
+    embedding: float
+
+    @classmethod
+    def alike(cls, rate: float) -> Self:
+        """One rate for all."""
+        return cls(rate, rate)
+
+    @classmethod
+    def share(cls, peak: float, share: float, training: Training) -> Self:
+        """A share of the peak rates: `peak`, and the embedding's own."""
+        return cls(peak * share, (training.embedding_rate or peak) * share)
 
 
 def steps_of(tokens: int, batch_tokens: int) -> int:
@@ -61,9 +80,15 @@ def anneal_rate(step: int, first: int, last: int, training: Training) -> float:
     return warmup(step, training) * left
 
 
-def run_rate(peak: float, steps: int, training: Training) -> Callable[[int], float]:
-    """The rate at each step of a run of its own: what trunk and anneal do one after the other."""
+def run_rates(peak: float, steps: int, training: Training, factor: float = 1.0) -> Callable[[int], Rates]:
+    """The rates at each step of a run of its own: what trunk and anneal do one after the other.
+
+    factor: what all rates are multiplied with, the embedding's too.
+    """
     first = branch_of(steps, training)
-    return lambda step: (
-        peak * (trunk_rate(step, training) if step < first else anneal_rate(step, first, steps, training))
-    )
+
+    def rates(step: int) -> Rates:
+        share = trunk_rate(step, training) if step < first else anneal_rate(step, first, steps, training)
+        return Rates.share(peak, factor * share, training)
+
+    return rates
