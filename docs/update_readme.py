@@ -12,6 +12,8 @@ import reliability
 import theory
 from reliability import read
 
+from scalinglab import config
+
 ROOT = Path(__file__).parent.parent
 START, END = "<!-- results: written by docs/update_readme.py -->", "<!-- end of results -->"
 COURSE, END_OF_COURSE = "<!-- course: written by docs/update_readme.py -->", "<!-- end of course -->"
@@ -66,10 +68,12 @@ def rates_line(study: str) -> str:
     law, best = read(f"results/{study}/rates/law.json"), pd.read_csv(ROOT / f"results/{study}/rates/best.csv")
     tokens = int(pd.read_csv(ROOT / f"results/{study}/tune/{best['size'][0]}.csv")["tokens"].max())
     edge = best.loc[~best["inside"], "size"].tolist()
+    embedding = config.load(ROOT / f"presets/{study}.yaml").training.embedding_rate
     return (
         f"* Learning rates: sweeps after {tokens:,} tokens at {', '.join(best['size'])} give peak = "
         f"{law['prefactor']:g} width^{law['exponent']:g}"
         + (f" (there is no bowl around the best rate of {', '.join(edge)})." if edge else ".")
+        + (f" The embedding has {embedding:g} at every width." if embedding else "")
     )
 
 
