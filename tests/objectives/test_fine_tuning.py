@@ -15,6 +15,7 @@ from scalinglab.objectives.base import Objective, Specials
 from scalinglab.objectives.fine_tuning import Windows, fine_tune
 from scalinglab.objectives.masked import Masked
 from scalinglab.objectives.reading import Causal, Prefix
+from scalinglab.training.schedule import Rates
 
 SPECIALS = Specials(30)
 
@@ -32,13 +33,13 @@ def test_classes_that_differ_are_told_apart(smoke: Study, kind: Objective, stack
     shape = shape_of("d16", smoke.model, 50, 16)
     model = Decoder(shape, smoke.model) if stacks == 1 else EncoderDecoder(shape, smoke.model, 1)
     initialise(model, 0)
-    assert fine_tune(model, kind, SPECIALS, windows(10), smoke.training, 0.02, 30, 16, seed=0) == 1
+    assert fine_tune(model, kind, SPECIALS, windows(10), smoke.training, Rates.alike(0.02), 30, 16, seed=0) == 1
 
 
 def test_classes_that_do_not_are_not(smoke: Study) -> None:
     model = Decoder(shape_of("d16", smoke.model, 50, 16), smoke.model)
     initialise(model, 0)
-    told = fine_tune(model, Causal(), SPECIALS, windows(0), smoke.training, 0.02, 30, 16, seed=0)
+    told = fine_tune(model, Causal(), SPECIALS, windows(0), smoke.training, Rates.alike(0.02), 30, 16, seed=0)
     assert told == pytest.approx(0.5, abs=0.2)
     assert windows(0).majority == 0.5
 
@@ -51,7 +52,7 @@ def test_what_is_dropped_depends_on_the_step_alone(smoke: Study) -> None:
         torch.manual_seed(unrelated)
         model = Decoder(shape_of("d16", options, 50, 16), options)
         initialise(model, 0)
-        fine_tune(model, Causal(), SPECIALS, windows(1), smoke.training, 0.01, 5, 16, seed=0)
+        fine_tune(model, Causal(), SPECIALS, windows(1), smoke.training, Rates.alike(0.01), 5, 16, seed=0)
         told.append(digest_of(model.state_dict()))
     assert told[0] == told[1]
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from scalinglab.config import Training
 from scalinglab.model.decoder import Decoder
 from scalinglab.objectives.base import Objective, Specials, step_generator
+from scalinglab.training.schedule import Rates
 
 
 @dataclass(frozen=True)
@@ -61,19 +62,22 @@ def fine_tune(
     specials: Specials,
     windows: Windows,
     training: Training,
-    rate: float,
+    rates: Rates,
     steps: int,
     batch_rows: int,
     seed: int,
 ) -> float:
     """Train all weights of a model, and the head; return the accuracy on the test windows.
 
-    The rate falls linearly to zero; nothing decays. The model is changed.
+    The rates fall linearly to zero; no weight decays. The model is changed.
     """
     device = next(model.parameters()).device
     classifier = Classifier(model, objective, specials, len(windows.names)).to(device)
     betas = (training.beta1, training.beta2)
-    optimiser = torch.optim.AdamW(classifier.parameters(), rate, betas, training.eps, weight_decay=0.0)
+    embedding = [model.embedding.weight]
+    others = [one for one in classifier.parameters() if one is not embedding[0]]
+    groups = [{"params": embedding, "lr": rates.embedding}, {"params": others, "lr": rates.others}]
+    optimiser = torch.optim.AdamW(groups, betas=betas, eps=training.eps, weight_decay=0.0)
     falling = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=steps)
     classifier.train()
     for step in range(steps):

@@ -36,7 +36,7 @@ from scalinglab.stages.pretraining import read_rate_law
 from scalinglab.stages.short_runs import job_identity
 from scalinglab.training.loop import Stretch, train
 from scalinglab.training.optimiser import AdamW
-from scalinglab.training.schedule import run_rates, steps_of
+from scalinglab.training.schedule import Rates, run_rates, steps_of
 
 ARCHITECTURES = ("decoder", "encoder", "encoder-decoder")
 TEST_SHARE, CHOOSE_SHARE = 0.25, 0.15  # of the files, for classification and for the choice of its rate
@@ -182,10 +182,10 @@ class Runs:
         return self._plan.variants[self._plan.reference]
 
     def _classified(self, model: Decoder, asked: Objective, seed: int, factor: float, windows: Windows) -> float:
-        """Accuracy after fine-tuning at so many times the study's rate."""
+        """Accuracy after fine-tuning at so many times the study's rates."""
         tuning, training = self._plan.fine_tuning, self._study.training
-        rate = factor * self._peak
-        return fine_tune(model, asked, self._specials, windows, training, rate, tuning.steps, tuning.rows, seed)
+        rates = Rates.share(self._peak, factor, training)
+        return fine_tune(model, asked, self._specials, windows, training, rates, tuning.steps, tuning.rows, seed)
 
     def _tuning_rate(self, of: list[object], make: Callable[[], Decoder], asked: Objective) -> float:
         """The best factor for fine-tuning, of models of a seed and by windows that are compared nowhere."""
