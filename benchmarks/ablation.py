@@ -32,14 +32,15 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = 256
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "default": {},
-    "tied head": {"model": {"tied_head": True}},
+    "slow embedding": {"training": {"embedding_rate": 0.0}},
+    "tied head": {"model": {"tied_head": True}},  # with the rate of all else, as in "slow embedding"
     "no token shift": {"model": {"token_shift": False}},
     "loss on all tokens": {"mixture": {"skill_loss": "all"}},
     "30 % skills": {"mixture": {"skill_share": 0.3}},
     "text only": {"mixture": {"skill_share": 0.0}},
     "a quarter of the rate": {},
 }
-RATE = {"a quarter of the rate": 0.25}  # the law's rate times this; 1 where nothing stands
+RATE = {"a quarter of the rate": 0.25}  # all rates times this; 1 where nothing stands
 
 
 def variant_of(study: Study, name: str) -> Study:
@@ -63,17 +64,16 @@ def measure(base: Study, name: str, seed: int, size: str, budgets: list[str], fo
     os.chdir(folder)
     study = variant_of(base, name)
     peak, offset = read_rate_law(study).peak(size), read_json(Paths(study.study).manifest)["skill_offset"]
-    peak *= RATE.get(name, 1.0)
+    factor, training = RATE.get(name, 1.0), study.training
     one = ShortRun(study, f"{size}s{seed}", f"{name} s{seed}")
     rows = []
     for budget in budgets:
-        last = steps_of(tokens_of(budget), study.training.batch_tokens)
+        last = steps_of(tokens_of(budget), training.batch_tokens)
         one.train(
-            branch_of(last, study.training),
-            lambda step: Rates.share(peak, trunk_rate(step, study.training), study.training),
+            branch_of(last, training), lambda step: Rates.share(peak, factor * trunk_rate(step, training), training)
         )
         trunk = one.state()
-        one.train(last, run_rates(peak, last, study.training))
+        one.train(last, run_rates(peak, last, training, factor))
         row = {"variant": name, "seed": seed, "budget": budget, "text loss": one.held_out_loss()}
         for kind in map(skill, study.mixture.skills if study.mixture.skill_share else ()):
             documents = kind.documents("heldout", study.seed, 0, DOCUMENTS, study.mixture.seq_len + 1)

@@ -49,7 +49,7 @@ def measure(study: Study, pairs: int, attention: str, seed: int, rate: float, to
     for i, kind in enumerate(kinds):
         rows[i :: len(kinds)] = kind.documents("train", seed, 0, len(rows[i :: len(kinds)]), length)
         scored[i :: len(kinds)] = answer_targets(kind, rows[i :: len(kinds)])
-    training = replace(study.training, batch_tokens=2048 // (length - 1) * (length - 1))
+    training = replace(study.training, batch_tokens=2048 // (length - 1) * (length - 1), embedding_rate=0.0)
     batches = Batches(rows, scored, training.batch_tokens, repeat=1)
     steps = steps_of(tokens, training.batch_tokens)
     rates_of = run_rates(rate, steps, training)

@@ -63,3 +63,13 @@ def test_the_windows_that_choose_are_not_those_that_test() -> None:
     np.testing.assert_array_equal(choosing.test_RT, held.choose_RT)
     np.testing.assert_array_equal(choosing.train_RT, held.train_RT)
     assert not np.array_equal(choosing.test_RT, held.test_RT)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_embedding_moves_at_its_own_rate_unless_it_is_the_head(smoke: Study, tied: bool) -> None:
+    options = dataclasses.replace(smoke.model, tied_head=tied)
+    model = Decoder(shape_of("d16", options, 50, 16), options)
+    initialise(model, 0)
+    before = model.embedding.weight.detach().clone()
+    fine_tune(model, Causal(), SPECIALS, windows(1), smoke.training, Rates(0.01, 0.0), 3, 16, seed=0)
+    assert torch.equal(model.embedding.weight, before) != tied

@@ -136,6 +136,13 @@ def runs_of(rates: dict[str, float], gain: dict[str, float], basin: pd.DataFrame
     return pd.DataFrame(rows)
 
 
+def test_the_law_goes_through_the_bottoms() -> None:
+    best = transfer.optima(bowls(-1.0))
+    law = transfer.law(best[best["parametrisation"] == "standard"])
+    assert law.exponent == -1.0
+    assert law.peak("d64") == pytest.approx(0.01)
+
+
 def test_regret_of_one_rate_is_what_the_bottom_has_moved() -> None:
     basin = bowls(-1.0)
     assert transfer.tuned_rate(basin, "standard", "d32") == pytest.approx(0.02)
@@ -149,7 +156,9 @@ def test_regret_of_one_rate_is_what_the_bottom_has_moved() -> None:
 def test_the_law_stays_unless_a_rule_is_certainly_better() -> None:
     basin = bowls(-1.0)
     verdicts = transfer.judge(runs_of({"standard, one rate": 0.02}, {}, basin), margin=0.01)
-    assert [one.verdict for one in verdicts] == ["equivalent", "worse", *["equivalent"] * 4]
+    assert [one.verdict for one in verdicts] == ["equivalent", "worse", *["equivalent"] * 4], (
+        "all against the law of the fast embedding"
+    )
     assert transfer.winner(verdicts) == transfer.LAW
     better = transfer.judge(runs_of({"standard, one rate": 0.02}, {"u-mup, one rate": 0.1}, basin), margin=0.01)
     assert transfer.winner(better) == "u-mup, one rate"
@@ -159,7 +168,7 @@ def test_a_faster_embedding_keeps_the_law_and_another_rule_does_not() -> None:
     """In the words of the page."""
     basin = bowls(-1.0)
     for rule, said in (
-        (f"standard{transfer.FAST}, law", "Keep a law of rates, and change what it goes with: `standard, fast"),
+        ("standard, law", "Keep a law of rates, and change what it goes with: `standard, law` is"),
         ("u-mup, one rate", "No law of rates: `u-mup, one rate` is certainly better"),
     ):
         rules = runs_of({}, {rule: 0.1}, basin).assign(**{"embedding rate": 0.4})

@@ -1,5 +1,6 @@
 """The question about unit scaling from its YAML file to its text, on random tokens."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -26,7 +27,8 @@ TINY = {
 
 def test_from_rates_to_the_text(tiny_study: Study, tmp_path: Path) -> None:
     asked = yaml.safe_load((ROOT / "studies/unit_scaling.yaml").read_text())["measured"]["unit_scaling"]
-    asked["settings"] |= TINY
+    asked["settings"] |= TINY | {"embedding_rate": 0.4}
+    tiny_study = replace(tiny_study, training=replace(tiny_study.training, embedding_rate=0.0))
     folder = tmp_path / "found"
     question = measurement_of({"measured": {"unit_scaling": asked}}, "unit_scaling")
     text = measure.write(tiny_study, question, folder, "job")
@@ -35,6 +37,9 @@ def test_from_rates_to_the_text(tiny_study: Study, tmp_path: Path) -> None:
     assert dict(zip(law["size"], law["rate"], strict=True)) == {"d8": 0.05, "d16": 0.05}, (
         "a sweep of one rate has no other"
     )
+    basin = pd.read_csv(folder / "basin.csv").set_index(["parametrisation", "size"])["loss"]
+    for family in ("standard", "mup"):
+        assert (basin[family] != basin[f"{family}, fast embedding"]).all(), "by its own setting, not by the study's"
     assert len(rules) == len(transfer.RULES) * 2 * 4
     verdicts = pd.read_csv(folder / "verdicts.csv")
     assert all(

@@ -117,7 +117,9 @@ def _recall(
 ) -> dict[int, float]:
     """Accuracy of one trained model on documents of a split, by their number of pairs; 0 where it diverged."""
     length = _length(settings)
-    training = replace(study.training, batch_tokens=study.training.batch_tokens // length * length)
+    # One rate for all, the embedding too: it is what is swept.
+    whole_rows = study.training.batch_tokens // length * length
+    training = replace(study.training, batch_tokens=whole_rows, embedding_rate=0.0)
     steps = steps_of(tokens_of(settings.tokens), training.batch_tokens)
     rows_RT, scored_RT = rows_of(settings, "train", seed, steps * training.batch_tokens // length, settings.pairs)
     model = Decoder(_shape(settings, options), options)

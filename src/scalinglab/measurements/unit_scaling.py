@@ -65,7 +65,7 @@ class Runs:
 
     def train(self, one: ShortRun, peak: float) -> float:
         """Train to the end, and the held-out loss in nats a token; NaN where it diverged."""
-        one.train(self.steps, run_rates(peak, self.steps, self.study.training))
+        one.train(self.steps, run_rates(peak, self.steps, one.training))
         return one.held_out_loss()
 
     def once(self, key: str, make: Any) -> Any:
@@ -147,7 +147,7 @@ def _look(runs: Runs, settings: Settings, best: pd.DataFrame, parametrisation: s
     nearest = min(mine.index, key=lambda size: abs(np.log(width_of(size) / width_of(settings.looked_at))))
     peak = float(mine.loc[nearest, "rate"])
     one = runs.new(parametrisation, settings.looked_at, "exact")
-    rates_of = run_rates(peak, runs.steps, runs.study.training)
+    rates_of = run_rates(peak, runs.steps, one.training)
     found: list[Row] = []
     for when, last in (("start", settings.start), ("end", runs.steps)):
         one.train(last, rates_of)

@@ -126,8 +126,9 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
 {_rules_table(tables)}
 
 Losses are held-out nats a token, means over {tables["rules"]["seed"].nunique() - 1} seeds and these sizes;
-differences from the law are paired by seeds that chose no rate. Regret: on the sweep's seed, the loss with the rule's
-rate minus the lowest that the same parametrisation reached at that size with any rate. Fast embedding:
+differences from {transfer.LAW} are paired by seeds that chose no rate. A law is fitted to the sweeps of these very
+sizes. Regret: on the sweep's seed, the loss with the rule's rate minus the lowest that the same parametrisation reached
+at that size with any rate. Fast embedding:
 its peak rate is {tables["rules"]["embedding rate"].max():g} at every width, whatever that of all else; without, it
 is that of all else. u-mup moves its embedding faster too, and what that alone is worth is not a matter of width.
 
@@ -180,7 +181,7 @@ def _decision(tables: dict[str, pd.DataFrame]) -> str:
     if chosen == transfer.LAW:
         said = "; ".join(f"{name} {row['difference']:+.3f} ({row['verdict']})" for name, row in found.items())
         return (
-            f"Keep the law of rates for the grid: no other rule is certainly better, by differences of the mean loss: "
+            f"Keep `{transfer.LAW}` for the grid: no other rule is certainly better, by differences of the mean loss: "
             f"{said}. Its mean regret is {regret[transfer.LAW]:.3f}."
         )
     best = found[chosen]

@@ -10,6 +10,8 @@ three may be traded: A t, B / t, C / t train alike (Yang et al. 2022, appendix J
 * u-mup: Blake et al. 2024, table 2: all weights of unit variance, hidden products over sqrt(fan_in), logits over
   fan_in, rates that are about 1. Each operation keeps unit scale forwards and backwards: see unit_scaling.py.
 
+`training.embedding_rate`, where it is not 0, takes the place of C x rate for the embedding in all of them.
+
 Depth is muP's only in u-mup. Decay is independent of the multipliers C: AdamW shrinks weights by rate x decay a step,
 and were rates of wide matrices lower they would decay less (Blake et al. 2024, section 3.1).
 """

@@ -74,9 +74,12 @@ def fine_tune(
     device = next(model.parameters()).device
     classifier = Classifier(model, objective, specials, len(windows.names)).to(device)
     betas = (training.beta1, training.beta2)
-    embedding = [model.embedding.weight]
-    others = [one for one in classifier.parameters() if one is not embedding[0]]
-    groups = [{"params": embedding, "lr": rates.embedding}, {"params": others, "lr": rates.others}]
+    tied = model.head.weight is model.embedding.weight  # then it has the rate of all else, as in training
+    apart = {id(model.embedding.weight)} if not tied else set()
+    groups = [
+        {"params": [one for one in classifier.parameters() if id(one) in apart], "lr": rates.embedding},
+        {"params": [one for one in classifier.parameters() if id(one) not in apart], "lr": rates.others},
+    ]
     optimiser = torch.optim.AdamW(groups, betas=betas, eps=training.eps, weight_decay=0.0)
     falling = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=steps)
     classifier.train()

@@ -39,7 +39,7 @@ class ShortRun:
     """One model in training, from its initial weights; it can be scored and put back to an earlier state."""
 
     def __init__(self, study: Study, size: str, name: str) -> None:
-        self._study, self._name = study, name
+        self._study, self._name, self.training = study, name, study.training
         torch.manual_seed(study.seed)
         device = pick_device(study)
         model = build_model(study, size)
