@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import reliability
 import theory
+import yaml
 from reliability import read
 
 ROOT = Path(__file__).parent.parent
@@ -66,10 +67,13 @@ def rates_line(study: str) -> str:
     law, best = read(f"results/{study}/rates/law.json"), pd.read_csv(ROOT / f"results/{study}/rates/best.csv")
     tokens = int(pd.read_csv(ROOT / f"results/{study}/tune/{best['size'][0]}.csv")["tokens"].max())
     edge = best.loc[~best["inside"], "size"].tolist()
+    preset = yaml.safe_load((ROOT / f"presets/{study}.yaml").read_text(encoding="utf-8"))
+    own = preset["training"]["embedding_rate"]
     return (
         f"* Learning rates: sweeps after {tokens:,} tokens at {', '.join(best['size'])} give peak = "
         f"{law['prefactor']:g} width^{law['exponent']:g}"
-        + (f" (there is no bowl around the best rate of {', '.join(edge)})." if edge else ".")
+        + (f" (there is no bowl around the best rate of {', '.join(edge)})" if edge else "")
+        + (f"; {own:g} for the embedding at every width." if own else ", for the embedding too.")
     )
 
 
