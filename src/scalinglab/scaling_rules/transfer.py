@@ -14,7 +14,7 @@ from scalinglab.tuning import BestRate, best_rate, fit
 # u-mup moves its embedding faster than all else too, and what that alone brings is to be told apart.
 FAST = ", fast embedding"
 FAMILIES = ("standard", "mup", "u-mup", f"standard{FAST}", f"mup{FAST}")  # whose losses are measured over rates
-LAW = f"standard{FAST}, law"  # the reference, what a study does: a power law of rates, from sweeps at several widths
+LAW = f"standard{FAST}, law"  # the reference, as in the default study: a power law of rates from sweeps
 # Whose sweeps each rule takes. Those with one rate take the best of one width.
 RULES = {f"{family}, law": family for family in FAMILIES if family.startswith("standard")}
 RULES |= {f"{family}, one rate": family for family in FAMILIES}
