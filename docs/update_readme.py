@@ -91,8 +91,8 @@ def regret_line() -> str:
         f"* What the law of learning rates costs, against the lowest point of a sweep about it: {'; '.join(parts)}. "
         f"Between seeds the loss varies by {record['seed_noise_percent']:.1f} %.\n"
         f"* The embedding's best rate, by sweeps after {own[0]['budget']} tokens: {best}. All of them take "
-        f"{own[0]['rate']:g}, which is {gained} nats better than the rate of all else (one seed). What it does to skills: "
-        "below."
+        f"{own[0]['rate']:g}, which is {gained} nats better than the rate of all else (one seed). What it does to "
+        "skills: below."
     )
 
 
