@@ -9,9 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
+from scalinglab.training.schedule import RateLaw
 from tests.conftest import ROOT
 
 
@@ -96,3 +98,17 @@ def test_the_variant_that_the_page_adds_trains(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert "torch.Size([1, 16, 64])" in done.stdout
+
+
+def test_pages_that_are_not_told_to_be_older_have_the_rates_of_the_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run's rate is so many times that of the law; all results of today's law are of today's embedding too."""
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    older = importlib.import_module("theory").SLOW_EMBEDDING
+    law = RateLaw(**json.loads((ROOT / "results/laptop/rates/law.json").read_text()))
+    folders = [path.parent for path in sorted((ROOT / "results/theory").glob("*/protocol.json"))]
+    assert folders
+    for folder in folders:
+        asked = json.loads((folder / "protocol.json").read_text())
+        runs = pd.read_csv(folder / f"runs/{asked['reference']}.csv")
+        same = (runs["rate"] / runs["factor"]).iloc[0] == pytest.approx(law.peak(asked["size"]), rel=1e-4)
+        assert same != (folder.name in older), folder.name
