@@ -233,6 +233,9 @@ def test_objectives_are_compared_by_their_suffixes(packages: dict[str, Any]) -> 
     said = (folder / "findings.md").read_text()
     causal = compared[compared["variant"] == "causal"]["suffix nats"].mean()
     assert f"| {causal:.3f} | reference |" in said
+    bounds = pd.read_csv(folder / "bounds.csv").set_index("skill").sort_index()  # as the columns are
+    assert (bounds["floor"] <= bounds["Bayes"]).all()
+    assert "| *Bayes optimum* | | " + " | ".join(f"{share:.1%}" for share in bounds["Bayes"]) + " |" in said
     before = (folder / "runs.csv").read_bytes()
     settings["compare"] = "answers wrong"  # of the same runs
     measure.run(packages, "objectives")

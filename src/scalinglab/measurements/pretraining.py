@@ -32,7 +32,8 @@ class Settings(Plan):
 
 
 def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
-    """Tables `runs`, a row each; `differences` from the reference, a row a variant; and `task`, of classification."""
+    """Tables `runs`, a row each; `differences` from the reference, a row a variant; `task`, of classification; and
+    `bounds`, between which answers of skills lie."""
     if settings.reference not in settings.variants:
         known = ", ".join(settings.variants)
         raise UserError(f"reference = {settings.reference!r}: no such variant; known: {known}")
@@ -65,6 +66,7 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
         "runs": [{column: row.get(column, float("nan")) for column in columns} for row in rows],
         "differences": [asked | asdict(one) for one in found],
         "task": [task],
+        "bounds": runs.bounds,
     }
 
 
@@ -112,7 +114,7 @@ def _tasks(tables: dict[str, pd.DataFrame]) -> Figure:
     names = list(runs["variant"].unique())
     skills = skill_columns(runs)
     figure, (left, right) = new_figure(2, width=4.8, height=1.1 + 0.34 * len(names))
-    styles = ordered_style(skills)
+    styles, bounds = ordered_style(skills), tables["bounds"].set_index("skill")
     place = {name: row for row, name in enumerate(names)}
     for i, column in enumerate(skills):
         shift = 0.18 * (i - (len(skills) - 1) / 2)
@@ -120,7 +122,10 @@ def _tasks(tables: dict[str, pd.DataFrame]) -> Figure:
         title = column.removeprefix("skill ")
         left.plot(runs[column], runs["variant"].map(place) + shift, ".", alpha=0.4, color=styles[column]["color"])
         left.plot(means, means.index.map(place) + shift, linestyle="", label=SKILL_TITLES[title], **styles[column])
-    left.set_xlabel("last answers that are right, share")
+        for bound, dashes in (("floor", ":"), ("Bayes", "--")):
+            at = bounds.loc[title, bound]
+            left.axvline(at, color=styles[column]["color"], linestyle=dashes, linewidth=1, alpha=0.7)
+    left.set_xlabel("last answers that are right, share; dotted: without examples, dashed: Bayes optimum", fontsize=8)
     for column, label, colour, marker in (
         ("accuracy", "pretrained", "#2166ac", "o"),
         ("accuracy untrained", "untrained", "#b2182b", "s"),
@@ -175,6 +180,10 @@ def report(tables: dict[str, pd.DataFrame]) -> str:
         shares += [interval(row[column], task["test"]) for column in ("accuracy", "accuracy untrained")]
         shares.append(wording.chosen(row["tuning factor"], task["slowest"], task["fastest"]))
         tasks.append(f"| {name} | {row['loss']:.3f} | {' | '.join(shares)} |")
+    bounds = tables["bounds"].set_index("skill")
+    for bound, what in (("floor", "*optimum without examples*"), ("Bayes", "*Bayes optimum*")):
+        shares = [f"{bounds.loc[column.removeprefix('skill '), bound]:.1%}" for column in skills]
+        tasks.append(f"| {what} | | {' | '.join(shares)} | | | |")
     lines, of_tasks, packages = "\n".join(main), "\n".join(tasks), task["names"].replace(" ", ", ")
     return f"""![Differences](forest.png)
 

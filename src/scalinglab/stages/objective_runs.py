@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from scalinglab.config import PositiveFloat, PositiveInt, Study, seed_of, tokens
 from scalinglab.corpus import bpe, packing
 from scalinglab.corpus.documents import read_documents
 from scalinglab.errors import UserError
+from scalinglab.evaluation.answers import reference
 from scalinglab.files import digest, read_json
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.encoder_decoder import EncoderDecoder, narrowed
@@ -29,6 +31,7 @@ from scalinglab.objectives.scores import last_answers, next_sentences, own_loss,
 from scalinglab.paths import Paths
 from scalinglab.shards import open_shard
 from scalinglab.skills import skill
+from scalinglab.skills.base import Skill
 from scalinglab.stages.checkpoints import Checkpoint
 from scalinglab.stages.models import pick_device
 from scalinglab.stages.paired import SWEEP_SEED, sweep_then_run
@@ -170,11 +173,28 @@ class Runs:
             return found
         found["loss"] = own_loss(model, asked, self._held_out, specials, rows)
         found["next sentence"] = next_sentences(model, asked, self._held_out, specials, rows)
-        for one in map(skill, study.mixture.skills) if study.mixture.skill_share else ():
-            documents = one.documents("heldout", study.seed, 0, self._plan.documents, study.mixture.seq_len + 1)
+        for one in self._skills:
             offset = self._manifest["skill_offset"]
-            found[f"skill {one.name}"] = last_answers(model, asked, one, documents, specials, offset)
+            found[f"skill {one.name}"] = last_answers(model, asked, one, self._documents(one), specials, offset)
         return found
+
+    @property
+    def _skills(self) -> list[Skill]:
+        mixture = self._study.mixture
+        return [skill(one) for one in mixture.skills] if mixture.skill_share else []
+
+    def _documents(self, one: Skill) -> NDArray[np.uint16]:
+        study = self._study
+        return one.documents("heldout", study.seed, 0, self._plan.documents, study.mixture.seq_len + 1)
+
+    @property
+    def bounds(self) -> list[Row]:
+        """Of each skill's last answers: how often the optimum is right that never looks at examples, and Bayes'."""
+        seen = {one.name: reference(one, self._documents(one)) for one in self._skills}
+        return [
+            {"skill": name, "floor": one.blind_NA[:, -1].mean(), "Bayes": one.correct_NA[:, -1].mean()}
+            for name, one in seen.items()
+        ]
 
     @property
     def _reference(self) -> Variant:
