@@ -26,7 +26,7 @@ from scalinglab.skills import skill
 from scalinglab.stages import encode
 from scalinglab.stages.pretraining import read_rate_law
 from scalinglab.stages.short_runs import ShortRun
-from scalinglab.training.schedule import Rates, branch_of, run_rates, steps_of, trunk_rate
+from scalinglab.training.schedule import branch_of, run_rates, steps_of
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = 256
@@ -70,11 +70,10 @@ def measure(base: Study, name: str, seed: int, size: str, budgets: list[str], fo
     rows = []
     for budget in budgets:
         last = steps_of(tokens_of(budget), training.batch_tokens)
-        one.train(
-            branch_of(last, training), lambda step: Rates.share(peak, factor * trunk_rate(step, training), training)
-        )
+        rates_of = run_rates(peak, last, training, factor)
+        one.train(branch_of(last, training), rates_of)
         trunk = one.state()
-        one.train(last, run_rates(peak, last, training, factor))
+        one.train(last, rates_of)
         row = {"variant": name, "seed": seed, "budget": budget, "text loss": one.held_out_loss()}
         for kind in map(skill, study.mixture.skills if study.mixture.skill_share else ()):
             documents = kind.documents("heldout", study.seed, 0, DOCUMENTS, study.mixture.seq_len + 1)

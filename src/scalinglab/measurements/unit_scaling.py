@@ -5,7 +5,7 @@ A power law of rates from sweeps at several widths is held against rules that ta
 scaling_rules/.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Annotated, Any
 
@@ -111,14 +111,13 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     best = transfer.optima(swept)
     rules: list[Row] = []
     for rule, parametrisation in transfer.RULES.items():
-        tuned = transfer.tuned_rate(swept, parametrisation, settings.tuned_at)
-        law = transfer.law(best[best["parametrisation"] == parametrisation])
-        fast = parametrisation.endswith(transfer.FAST)
+        embedding = study_of(study, parametrisation, settings.embedding_rate).training.embedding_rate
+        rate_of = _rates(rule, parametrisation, settings.tuned_at, swept, best)
         for size in settings.sizes:
-            rate = law.peak(size) if transfer.follows_width(rule) else tuned
+            rate = rate_of(size)
             for seed in (SWEEP_SEED, *settings.seeds):
                 row: Row = {"rule": rule, "parametrisation": parametrisation, "size": size, "seed": seed, "rate": rate}
-                row["embedding rate"] = settings.embedding_rate if fast else 0.0
+                row["embedding rate"] = embedding
                 rules.append({**row, "loss": runs.loss(parametrisation, size, seed, rate)})
     looked = {p: runs.once(f"look-{p}", lambda p=p: _look(runs, settings, best, p)) for p in PARAMETRISATIONS}
     return {
@@ -131,6 +130,16 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
         "scales": [row for found in looked.values() for row in found["scales"]],
         "fp8": [row for found in looked.values() for row in found["fp8"]],
     }
+
+
+def _rates(
+    rule: str, parametrisation: str, tuned_at: str, swept: pd.DataFrame, best: pd.DataFrame
+) -> Callable[[str], float]:
+    """The peak rate that a rule gives each size."""
+    if transfer.follows_width(rule):
+        return transfer.law(best[best["parametrisation"] == parametrisation]).peak
+    tuned = transfer.tuned_rate(swept, parametrisation, tuned_at)
+    return lambda size: tuned
 
 
 def _check(runs: Runs, parametrisation: str, size: str) -> list[Row]:

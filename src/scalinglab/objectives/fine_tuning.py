@@ -74,12 +74,10 @@ def fine_tune(
     device = next(model.parameters()).device
     classifier = Classifier(model, objective, specials, len(windows.names)).to(device)
     betas = (training.beta1, training.beta2)
-    tied = model.head.weight is model.embedding.weight  # then it has the rate of all else, as in training
-    apart = {id(model.embedding.weight)} if not tied else set()
-    groups = [
-        {"params": [one for one in classifier.parameters() if id(one) in apart], "lr": rates.embedding},
-        {"params": [one for one in classifier.parameters() if id(one) not in apart], "lr": rates.others},
-    ]
+    embedding = model.embedding.weight
+    own = rates.embedding if embedding is not model.head.weight else rates.others  # as in training
+    others = [one for one in classifier.parameters() if one is not embedding]
+    groups = [{"params": [embedding], "lr": own}, {"params": others, "lr": rates.others}]
     optimiser = torch.optim.AdamW(groups, betas=betas, eps=training.eps, weight_decay=0.0)
     falling = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=steps)
     classifier.train()
