@@ -73,3 +73,14 @@ def test_the_embedding_moves_at_its_own_rate_unless_it_is_the_head(smoke: Study,
     before = model.embedding.weight.detach().clone()
     fine_tune(model, Causal(), SPECIALS, windows(1), smoke.training, Rates(0.01, 0.0), 3, 16, seed=0)
     assert torch.equal(model.embedding.weight, before) != tied
+
+
+def test_a_head_alone_tells_classes_apart_and_leaves_the_model_as_it_is(smoke: Study) -> None:
+    model = Decoder(shape_of("d16", smoke.model, 50, 16), smoke.model)
+    initialise(model, 0)
+    before = digest_of(model.state_dict())
+    told = fine_tune(
+        model, Causal(), SPECIALS, windows(10), smoke.training, Rates.alike(0.1), 100, 16, seed=0, frozen=True
+    )
+    assert told == 1
+    assert digest_of(model.state_dict()) == before

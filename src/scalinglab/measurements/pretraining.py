@@ -5,6 +5,7 @@ documents, and classes of windows of text after fine-tuning. Losses of different
 """
 
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,13 @@ from scalinglab.stages.objective_runs import GIVEN, Plan, Row, Runs
 from scalinglab.theory.comparison import Comparison, compare
 from scalinglab.wilson import wilson
 
+HOLLOW = {"markerfacecolor": "white"}  # of a head alone
+TOLD: dict[str, tuple[str, dict[str, Any]]] = {  # classification: a column, what it is called, how it is drawn
+    "accuracy": ("all weights, pretrained", {"color": "#2166ac", "marker": "o"}),
+    "accuracy untrained": ("all weights, untrained", {"color": "#b2182b", "marker": "s"}),
+    "accuracy frozen": ("head alone, pretrained", {"color": "#2166ac", "marker": "o", **HOLLOW}),
+    "accuracy frozen untrained": ("head alone, untrained", {"color": "#b2182b", "marker": "s", **HOLLOW}),
+}
 UNITS = {"suffix nats": "nats a token of the suffix", "loss": "nats a target"}  # others are shares
 
 
@@ -126,19 +134,17 @@ def _tasks(tables: dict[str, pd.DataFrame]) -> Figure:
             at = bounds.loc[title, bound]
             left.axvline(at, color=styles[column]["color"], linestyle=dashes, linewidth=1, alpha=0.7)
     left.set_xlabel("last answers that are right, share; dotted: without examples, dashed: Bayes optimum", fontsize=8)
-    for column, label, colour, marker in (
-        ("accuracy", "pretrained", "#2166ac", "o"),
-        ("accuracy untrained", "untrained", "#b2182b", "s"),
-    ):
+    for i, (column, (label, style)) in enumerate(TOLD.items()):
+        shift = 0.18 * (i - (len(TOLD) - 1) / 2)
         means = runs.groupby("variant")[column].mean()
-        right.plot(runs[column], runs["variant"].map(place), ".", alpha=0.4, color=colour)
-        right.plot(means, means.index.map(place), marker, label=label, color=colour)
+        right.plot(runs[column], runs["variant"].map(place) + shift, ".", alpha=0.4, color=style["color"])
+        right.plot(means, means.index.map(place) + shift, linestyle="", label=label, **style)
     right.axvline(task["majority"], color="black", linestyle=":", linewidth=1, label="largest class")
     right.set_xlabel(f"windows told rightly after fine-tuning, of {task['classes']} classes, share")
     for axis in (left, right):
         axis.set_yticks(range(len(names)), names if axis is left else [""] * len(names))
         axis.set_ylim(len(names) - 0.4, -0.6)
-        axis.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+        axis.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3 if axis is left else 2)
     return figure
 
 
@@ -171,19 +177,20 @@ def report(tables: dict[str, pd.DataFrame]) -> str:
     titles = [SKILL_TITLES[column.removeprefix("skill ")] for column in skills]
     tasks = [
         "| variant | own loss | "
-        + " | ".join([*titles, "classes, pretrained", "classes, untrained", "rate of fine-tuning"])
+        + " | ".join([*titles, *(f"classes, {label}" for label, _ in TOLD.values()), "rate of fine-tuning"])
         + " |",
-        "|---|---|" + "---|" * (len(skills) + 3),
+        "|---|---|" + "---|" * (len(skills) + len(TOLD) + 1),
     ]
     for name, row in means.iterrows():
         shares = [f"{row[column]:.1%}" for column in skills]
-        shares += [interval(row[column], task["test"]) for column in ("accuracy", "accuracy untrained")]
+        shares += [interval(row[column], task["test"]) for column in TOLD]
         shares.append(wording.chosen(row["tuning factor"], task["slowest"], task["fastest"]))
         tasks.append(f"| {name} | {row['loss']:.3f} | {' | '.join(shares)} |")
     bounds = tables["bounds"].set_index("skill")
+    no_classes = "| " * (len(TOLD) + 1)
     for bound, what in (("floor", "*optimum without examples*"), ("Bayes", "*Bayes optimum*")):
         shares = [f"{bounds.loc[column.removeprefix('skill '), bound]:.1%}" for column in skills]
-        tasks.append(f"| {what} | | {' | '.join(shares)} | | | |")
+        tasks.append(f"| {what} | | {' | '.join(shares)} {no_classes}|")
     lines, of_tasks, packages = "\n".join(main), "\n".join(tasks), task["names"].replace(" ", ", ")
     return f"""![Differences](forest.png)
 
@@ -196,8 +203,9 @@ objective is trained on suffixes: where it is not, some of its distance is that 
 
 **Tasks.** Last answers of {task["documents"]} held-out documents a skill, behind everything before them, free among
 the whole vocabulary. Classes: which of {task["classes"]} packages a window of a file is from ({packages}),
-after {task["steps"]} steps of fine-tuning on {task["train"]} windows, with and without pretraining at the best of a
-few rates (times the study's) for another seed and on windows of files that are neither trained on nor tested;
+after {task["steps"]} steps on {task["train"]} windows of fine-tuning all weights, or of a linear head alone on features
+that stay as they are; with and without pretraining, each at the best of a few rates (times the study's) for another
+seed and on windows of files that are neither trained on nor tested;
 {task["test"]} windows of other files to tell, of which the largest class has {task["majority"]:.1%}; their 95 %
 intervals (Wilson) are for the windows. The text of the files, though no label, may have come by in pretraining.
 

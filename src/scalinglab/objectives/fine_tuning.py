@@ -50,9 +50,10 @@ class Classifier(nn.Module):
         nn.init.zeros_(self.classes.weight)
         nn.init.zeros_(self.classes.bias)
 
-    def forward(self, tokens_BT: Tensor) -> Tensor:
-        """Logits [B, classes]."""
-        x_BTD = self.body.hidden(*self._objective.window(tokens_BT, self._specials))
+    def forward(self, tokens_BT: Tensor, frozen: bool = False) -> Tensor:
+        """Logits [B, classes]; frozen: without gradients of the body."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+            x_BTD = self.body.hidden(*self._objective.window(tokens_BT, self._specials))
         return self.classes(torch.cat([x_BTD[:, :-1].mean(dim=1), x_BTD[:, -1]], dim=1))
 
 
@@ -66,10 +67,12 @@ def fine_tune(
     steps: int,
     batch_rows: int,
     seed: int,
+    frozen: bool = False,
 ) -> float:
     """Train all weights of a model, and the head; return the accuracy on the test windows.
 
-    The rates fall linearly to zero; no weight decays. The model is changed.
+    The rates fall linearly to zero; no weight decays. The model is changed, unless it is frozen: then only the head
+    learns (a linear probe, Alain & Bengio 2016).
     """
     device = next(model.parameters()).device
     classifier = Classifier(model, objective, specials, len(windows.names)).to(device)
@@ -78,13 +81,15 @@ def fine_tune(
     own = rates.embedding if embedding is not model.head.weight else rates.others  # as in training
     others = [one for one in classifier.parameters() if one is not embedding]
     groups = [{"params": [embedding], "lr": own}, {"params": others, "lr": rates.others}]
+    if frozen:
+        groups = [{"params": list(classifier.classes.parameters()), "lr": rates.others}]
     optimiser = torch.optim.AdamW(groups, betas=betas, eps=training.eps, weight_decay=0.0)
     falling = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=steps)
-    classifier.train()
+    classifier.train(not frozen)
     for step in range(steps):
         torch.manual_seed(step)  # of dropout: as in training, a function of the step
         chosen = step_generator(seed, step).integers(len(windows.train_R), size=batch_rows)
-        logits_BK = classifier(torch.from_numpy(windows.train_RT[chosen]).to(device))
+        logits_BK = classifier(torch.from_numpy(windows.train_RT[chosen]).to(device), frozen)
         F.cross_entropy(logits_BK, torch.from_numpy(windows.train_R[chosen]).to(device)).backward()
         nn.utils.clip_grad_norm_(classifier.parameters(), training.clip_norm)
         optimiser.step()

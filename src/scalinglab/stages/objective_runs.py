@@ -43,7 +43,10 @@ from scalinglab.training.schedule import Rates, run_rates, steps_of
 
 ARCHITECTURES = ("decoder", "encoder", "encoder-decoder")
 TEST_SHARE, CHOOSE_SHARE = 0.25, 0.15  # of the files, for classification and for the choice of its rate
-GIVEN = ("trained on", "role", "seed", "factor", "rate", "steps", "tokens", "flops", "parameters", "accuracy untrained")
+GIVEN = (
+    "trained on", "role", "seed", "factor", "rate", "steps", "tokens", "flops", "parameters", "accuracy untrained",
+    "accuracy frozen untrained",
+)  # fmt: skip
 Row = dict[str, Any]  # of a run; what is not given beforehand is NaN where it diverged
 
 
@@ -140,9 +143,12 @@ class Runs:
         row = {"role": role, "seed": seed, "factor": factor, **row, **self._scores(model, asked, role == "run")}
         if role == "run":
             of = [asdict(variant), asdict(self._reference), factor]
-            rate = self._tuning_rate(of, lambda: self._trained(variant, SWEEP_SEED, factor)[0], asked)
-            row |= {"tuning factor": rate, "accuracy": self._classified(model, asked, seed, rate, self._windows)}
-            row["accuracy untrained"] = self._untrained(variant, asked, seed)
+            for frozen in (True, False):  # all weights last: it changes the model
+                means = " frozen" if frozen else ""
+                rate = self._tuning_rate(of, lambda: self._trained(variant, SWEEP_SEED, factor)[0], asked, frozen)
+                row[f"accuracy{means}"] = self._classified(model, asked, seed, rate, self._windows, frozen)
+                row[f"accuracy{means} untrained"] = self._untrained(variant, asked, seed, frozen)
+            row["tuning factor"] = rate
         return row if finished else {key: value if key in GIVEN else float("nan") for key, value in row.items()}
 
     def _trained(self, variant: Variant, seed: int, factor: float) -> tuple[Decoder, Row, bool]:
@@ -201,34 +207,40 @@ class Runs:
         """By whose FLOPs others are trained, where these are equal."""
         return self._plan.variants[self._plan.reference]
 
-    def _classified(self, model: Decoder, asked: Objective, seed: int, factor: float, windows: Windows) -> float:
-        """Accuracy after fine-tuning at so many times the study's rates."""
+    def _classified(
+        self, model: Decoder, asked: Objective, seed: int, factor: float, windows: Windows, frozen: bool
+    ) -> float:
+        """Accuracy after fine-tuning, of all weights or of the head alone, at so many times the study's rates."""
         tuning, training = self._plan.fine_tuning, self._study.training
         rates = Rates.share(self._peak, factor, training)
-        return fine_tune(model, asked, self._specials, windows, training, rates, tuning.steps, tuning.rows, seed)
+        return fine_tune(
+            model, asked, self._specials, windows, training, rates, tuning.steps, tuning.rows, seed, frozen
+        )
 
-    def _tuning_rate(self, of: list[object], make: Callable[[], Decoder], asked: Objective) -> float:
+    def _tuning_rate(self, of: list[object], make: Callable[[], Decoder], asked: Objective, frozen: bool) -> float:
         """The best factor for fine-tuning, of models of a seed and by windows that are compared nowhere."""
         tuning = self._plan.fine_tuning
         if len(tuning.rates) == 1:
             return tuning.rates[0]
-        key = digest(["tuning", of, self._plan.size, self._plan.tokens, asdict(tuning)])
+        key = digest(["tuning", of, self._plan.size, self._plan.tokens, asdict(tuning), frozen])
         if key not in self._finished:
             model, windows = make(), self._windows.to_choose_by()
-            found = {rate: self._classified(deepcopy(model), asked, SWEEP_SEED, rate, windows) for rate in tuning.rates}
+            found = {
+                rate: self._classified(deepcopy(model), asked, SWEEP_SEED, rate, windows, frozen)
+                for rate in tuning.rates
+            }
             self._finished[key] = {"factor": max(found, key=lambda rate: found[rate])}
         return self._finished[key]["factor"]
 
-    def _untrained(self, variant: Variant, asked: Objective, seed: int) -> float:
+    def _untrained(self, variant: Variant, asked: Objective, seed: int, frozen: bool) -> float:
         """Accuracy without pretraining, measured once for all variants of equal stacks that read a window alike."""
         _, two_way = asked.window(torch.zeros(1, 1, dtype=torch.long), self._specials)
         stacks = "one" if variant.architecture != "encoder-decoder" else variant.layers or "shared out"
-        rate = self._tuning_rate([stacks, two_way], lambda: self._model(variant, SWEEP_SEED), asked)
-        key = digest(["untrained", stacks, two_way, self._plan.size, asdict(self._plan.fine_tuning), seed])
+        rate = self._tuning_rate([stacks, two_way], lambda: self._model(variant, SWEEP_SEED), asked, frozen)
+        key = digest(["untrained", stacks, two_way, self._plan.size, asdict(self._plan.fine_tuning), seed, frozen])
         if key not in self._finished:
-            self._finished[key] = {
-                "accuracy": self._classified(self._model(variant, seed), asked, seed, rate, self._windows)
-            }
+            model = self._model(variant, seed)
+            self._finished[key] = {"accuracy": self._classified(model, asked, seed, rate, self._windows, frozen)}
         return self._finished[key]["accuracy"]
 
     def _model(self, variant: Variant, seed: int) -> Decoder:
