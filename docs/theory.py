@@ -1,5 +1,6 @@
 """The pages of docs/theory/, one a question that has results, and their index (see update_readme.py)."""
 
+import inspect
 import json
 import math
 from pathlib import Path
@@ -8,7 +9,8 @@ import pandas as pd
 
 from scalinglab import pipeline
 from scalinglab.theory.course import by_lecture
-from scalinglab.theory.protocol import RATIOS, RUN_COLUMNS
+from scalinglab.theory.measures import MEASURES
+from scalinglab.theory.tables import mean, measured
 
 ROOT = Path(__file__).parent.parent
 # Results from before the embedding had a rate of its own in the study. A name goes when its question is run anew.
@@ -28,6 +30,10 @@ SLOW_EMBEDDING = {
     "distillation",
 }
 THEN = "Models of this page are from before the study took a rate of its own for the embedding: `embedding_rate: 0`.\n"
+NOTES = {  # of a measure, on what a reader may take it for
+    "noise_scale": "It is of the end of training, when the gradient is small. A batch below it may still cost "
+    "much in a short run: what it takes is steps, and no rate makes up for a lack of them.",
+}
 HEAD = "<!-- written by docs/update_readme.py from results/theory/ -->"
 INDEX = """# A course on language models, measured
 
@@ -164,24 +170,53 @@ def page(folder: Path) -> str:
             for row in verdicts.itertuples()
         ),
         "",
+        in_words(verdicts, study),
+        "",
         f"`{study['reference']}` itself ({_changes(study['variants'][study['reference']])}): {_rate(reference, study)} "
         f"times the study's rate. All variants: {_changes(study['base'])}.",
     ]
-    measures = [column for column in reference if column not in RUN_COLUMNS]
-    measures += [name for name, parts in RATIOS.items() if set(parts) <= set(measures)]
-    if measures:
+    lines += ["", f"![Details](../../results/theory/{study['name']}/details.png)"]
+    if measures := measured(reference):
+        lines += ["", "**Measured**, means over seeds (dots in the figure):", ""]
+        lines += [f"* `{name}`: {_meant(name)}" for name in study["measures"]]
         lines += [
-            "",
-            f"Means over seeds (`measures: {', '.join(study['measures'])}`, see src/scalinglab/theory/measures.py):",
             "",
             "| variant | " + " | ".join(measures) + " |",
             "|---|" + "---|" * len(measures),
             *(
-                f"| {variant} | " + " | ".join(_shown(_mean(table, column)) for column in measures) + " |"
+                f"| {variant} | " + " | ".join(_shown(mean(table, column)) for column in measures) + " |"
                 for variant, table in runs.items()
             ),
         ]
     return "\n".join([*lines, ""])
+
+
+def in_words(verdicts: pd.DataFrame, study: dict) -> str:
+    """The verdicts as a paragraph, the largest differences first."""
+    groups, said = verdicts.groupby("verdict"), []
+    for verdict, words in (
+        ("better", "Better"),
+        ("worse", "Worse"),
+        ("equivalent", "Equivalent (certainly less than {margin:g} apart)"),
+        ("inconclusive", "Not told apart, nor shown to be equivalent"),
+        ("no verdict", "Without a verdict (fewer than 3 seeds)"),
+    ):
+        if verdict in groups.groups:
+            rows = groups.get_group(verdict).sort_values("difference", key=abs, ascending=False)
+            names = [
+                f"{row.variant} ({row.difference:+.3f})"
+                if math.isfinite(row.difference)
+                else f"{row.variant} (diverged)"
+                for row in rows.itertuples()
+            ]
+            said.append(f"{words.format(**study)}: {', '.join(names)}.")
+    return f"**Against `{study['reference']}`.** {' '.join(said)}"
+
+
+def _meant(measure: str) -> str:
+    """What a measure is, as its function says, and what is to be noted of it."""
+    said = " ".join((inspect.getdoc(MEASURES[measure]) or "").split())
+    return f"{said} {NOTES[measure]}" if measure in NOTES else said
 
 
 def _difference(difference: float, low: float, high: float, table: pd.DataFrame) -> str:
@@ -197,14 +232,6 @@ def _changes(changes: dict) -> str:
     """What a variant, or all of them, change of params.yaml."""
     keys = [f"`{section}.{key}: {value}`" for section, values in changes.items() for key, value in values.items()]
     return ", ".join(keys) or "as in the study"
-
-
-def _mean(table: pd.DataFrame, column: str) -> float:
-    """Of a measure over seeds; of a ratio, that of the means."""
-    if column in RATIOS:
-        above, below = (float(table[part].mean()) for part in RATIOS[column])
-        return above / below
-    return float(table[column].mean())
 
 
 def _rate(table: pd.DataFrame, study: dict) -> str:

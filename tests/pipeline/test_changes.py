@@ -31,7 +31,7 @@ def test_a_controlled_study_runs_beside_the_study(repository: Repository) -> Non
     repository.snakemake("theory_positions")
     results = repository.root / "results/theory/positions"
     before = {file.name: file.read_bytes() for file in results.rglob("*.*")}
-    assert before.keys() == {"rope.csv", "none.csv", "verdicts.csv", "protocol.json", "forest.png"}
+    assert before.keys() == {"rope.csv", "none.csv", "verdicts.csv", "protocol.json", "forest.png", "details.png"}
     assert repository.jobs_run() == {"variant_positions-rope", "variant_positions-none", "verdict-positions"}
     assert NOTHING in repository.snakemake("theory_positions")
     assert UP_TO_DATE in repository.call("dvc", "repro", "studies/dvc.yaml:verdict@positions")

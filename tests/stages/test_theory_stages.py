@@ -71,7 +71,8 @@ def test_from_variants_to_a_verdict(params: dict[str, Any]) -> None:
     table = pd.read_csv(theory_folder("positions") / "verdicts.csv")
     assert table["variant"].tolist() == ["learned", "alibi"]
     assert table["difference"].iloc[0] == pytest.approx((learned["loss"] - rope["loss"])[3:].mean(), abs=1e-4)
-    assert (theory_folder("positions") / "forest.png").read_bytes().startswith(b"\x89PNG")
+    for figure in ("forest", "details"):
+        assert (theory_folder("positions") / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_again_and_from_its_checkpoint_it_is_bitwise_the_same(params: dict[str, Any]) -> None:

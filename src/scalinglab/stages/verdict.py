@@ -1,4 +1,4 @@
-"""verdict@theory: every variant of a controlled study against its reference, as a table and a forest plot."""
+"""verdict@theory: every variant of a controlled study against its reference: a table, a forest plot, and details."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from scalinglab.figures import forest
+from scalinglab.figures import details, forest
 from scalinglab.figures.style import save
 from scalinglab.files import write_csv, write_json
 from scalinglab.paths import theory_folder, theory_runs
@@ -26,3 +26,4 @@ def run(params: Mapping[str, Any], theory: str) -> None:
     # What these verdicts were made of: the protocol may be edited before it runs again.
     write_json(folder / "protocol.json", {"study": params["study"], **asdict(protocol)})
     save(forest.draw(protocol, found), folder / "forest.png", DPI)
+    save(details.draw(protocol, runs), folder / "details.png", DPI)
