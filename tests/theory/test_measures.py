@@ -12,6 +12,7 @@ from scipy.stats import norm
 from scalinglab import config
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.shape import shape_of
+from scalinglab.model.weights import digest_of
 from scalinglab.skills import skill
 from scalinglab.theory import measures
 from scalinglab.theory.measures import (
@@ -21,6 +22,7 @@ from scalinglab.theory.measures import (
     gradients,
     head_roles,
     in_context,
+    leak,
     noise_scale,
     number_format,
     routing,
@@ -211,3 +213,13 @@ def test_a_token_that_tells_nothing_of_its_expert_takes_the_same_by_chance(smoke
 
 def test_a_dense_model_routes_nothing(smoke: config.Study) -> None:
     assert np.isnan(list(routing(model_of(smoke)).values())).all()
+
+
+@pytest.mark.parametrize("kind", ["rmsnorm", "layernorm", "none", "batchnorm"])
+def test_only_a_norm_over_batches_leaks_the_future(smoke: config.Study, kind: str) -> None:
+    trained = model_of(smoke, norm=kind, dropout=0.1)
+    torch.nn.init.normal_(trained.model.head.weight, generator=torch.Generator().manual_seed(0))
+    before = digest_of(trained.model.state_dict())
+    found = leak(trained)
+    assert all(moved > 0.1 if kind == "batchnorm" else moved == 0 for moved in found.values())
+    assert digest_of(trained.model.state_dict()) == before, "the model is as it was"

@@ -1,6 +1,7 @@
 """What is measured of a trained model beside its held-out loss, by name in studies/*.yaml."""
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -155,6 +156,26 @@ def noise_scale(trained: TrainedModel) -> dict[str, float]:
     return {"gradient squared": signal, "gradient noise": noise}
 
 
+@torch.no_grad()
+def leak(trained: TrainedModel) -> dict[str, float]:
+    """How far logits of the first half of a window move, at most, when its second half alone is another one: as a model
+    computes while it trains, on a window alone and on as many at once as a step has. 0: nothing of the future is seen.
+    """
+    length = trained.model.shape.seq_len
+    n = min(len(trained.held_out), trained.study.training.batch_tokens) // length
+    rows_RT = torch.from_numpy(trained.held_out[: n * length].astype(np.int64)).view(n, length)
+    changed_RT = rows_RT.clone()
+    changed_RT[:, length // 2 :] = rows_RT.roll(1, dims=0)[:, length // 2 :]
+    model, found = deepcopy(trained.model).train(), {}  # a norm over batches takes notes of what it sees
+    for name, count in (("a window", 1), ("a batch", n)):
+        logits = []
+        for tokens_BT in (rows_RT[:count], changed_RT[:count]):
+            torch.manual_seed(0)  # of dropout
+            logits.append(model.logits(tokens_BT.to(next(model.parameters()).device))[:, : length // 2])
+        found[f"leak in {name}"] = float((logits[0] - logits[1]).abs().max())
+    return found
+
+
 def number_format(trained: TrainedModel) -> dict[str, float]:
     """What the study's precision does to gradients at the end of training, on batches that would have come next.
 
@@ -234,6 +255,7 @@ MEASURES: dict[str, Callable[[TrainedModel], dict[str, float]]] = {
     "in_context": in_context,
     "gradients": gradients,
     "noise_scale": noise_scale,
+    "leak": leak,
     "number_format": number_format,
     "routing": routing,
 }
