@@ -1,6 +1,5 @@
 """Short runs under different objectives and architectures: trained, and scored by what all can be compared by."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, replace
@@ -15,8 +14,6 @@ from pydantic.dataclasses import dataclass
 
 from scalinglab import config
 from scalinglab.config import PositiveFloat, PositiveInt, Study, seed_of, tokens_of
-from scalinglab.corpus import bpe, packing
-from scalinglab.corpus.documents import read_documents
 from scalinglab.errors import UserError
 from scalinglab.evaluation.answers import reference
 from scalinglab.files import digest, read_json
@@ -33,6 +30,7 @@ from scalinglab.shards import open_shard
 from scalinglab.skills import skill
 from scalinglab.skills.base import Skill
 from scalinglab.stages.checkpoints import Checkpoint
+from scalinglab.stages.classification import FineTuning, windows
 from scalinglab.stages.models import pick_device
 from scalinglab.stages.paired import SWEEP_SEED, sweep_then_run
 from scalinglab.stages.pretraining import read_rate_law
@@ -42,7 +40,6 @@ from scalinglab.training.optimiser import AdamW
 from scalinglab.training.schedule import Rates, run_rates, steps_of
 
 ARCHITECTURES = ("decoder", "encoder", "encoder-decoder")
-TEST_SHARE, CHOOSE_SHARE = 0.25, 0.15  # of the files, for classification and for the choice of its rate
 GIVEN = (
     "trained on", "role", "seed", "factor", "rate", "steps", "tokens", "flops", "parameters", "accuracy untrained",
     "accuracy frozen untrained",
@@ -62,17 +59,6 @@ class Variant:
     architecture: str = "decoder"
     layers: tuple[PositiveInt, PositiveInt] | None = None
     equal: Literal["tokens", "FLOPs"] = "tokens"
-
-
-@dataclass(frozen=True, config=config.STRICT)
-class FineTuning:
-    """steps of rows windows, at the best of some rates, times the study's; train and test: windows a class, at most."""
-
-    steps: PositiveInt
-    rows: PositiveInt
-    rates: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
-    train: PositiveInt
-    test: PositiveInt
 
 
 @dataclass(frozen=True, config=config.STRICT)
@@ -289,40 +275,3 @@ class Runs:
             raise UserError(f"variant {name}: layers = {list(variant.layers)}: of an encoder-decoder only; drop them")
         if variant.architecture == "encoder-decoder" and not variant.layers and layers < 2:
             raise UserError(f"variant {name}: one layer cannot be shared out; set model.min_layers: 2, or layers")
-
-
-def windows(study: Study, tuning: FineTuning) -> Windows:
-    """Windows of all documents, labelled by the folder that a document's path begins with: its distribution.
-
-    By hash of their path, files are for the test, for the choice of a rate, or to train on. Raises UserError where
-    there are not two classes with some of each.
-    """
-    paths, length = Paths(study.study), study.mixture.seq_len
-    tokenizer = bpe.load(paths.tokenizer, read_json(paths.tokenizer_report)["sha256"])
-    parts: dict[tuple[str, str], list[np.ndarray]] = {}
-    for document in read_documents(paths.documents):
-        label = f"{document.source}/{document.path.split('/')[0]}"
-        number = int.from_bytes(hashlib.sha256(document.path.encode()).digest()[:4], "little") / 2**32
-        rows = packing.text_rows(np.array(tokenizer.encode(document.text), np.int64), length)[:, :length]
-        part = "test" if number < TEST_SHARE else "choose" if number < TEST_SHARE + CHOOSE_SHARE else "train"
-        parts.setdefault((label, part), []).append(rows)
-    found = {key: np.concatenate(rows) for key, rows in parts.items()}
-    most = {"train": tuning.train, "choose": tuning.test, "test": tuning.test}
-    labels = sorted({label for label, _ in found})
-    names = tuple(label for label in labels if all(len(found.get((label, part), ())) for part in most))
-    if len(names) < 2:
-        raise UserError(
-            f"classification: {len(names)} folders of the corpus have files to train on and to test "
-            f"({', '.join(names)}); it takes two: add distributions or sources to download.sources"
-        )
-    chosen: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    for part, limit in most.items():
-        of_class = [_spread(found[name, part], limit) for name in names]
-        numbers = np.repeat(np.arange(len(names)), [len(rows) for rows in of_class])
-        chosen[part] = np.concatenate(of_class), numbers
-    return Windows(*chosen["train"], *chosen["choose"], *chosen["test"], names)
-
-
-def _spread(rows: np.ndarray, most: int) -> np.ndarray:
-    """At most so many rows, evenly from all."""
-    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)]
