@@ -30,8 +30,8 @@ def test_a_panel_for_the_sweep_for_lengths_and_for_each_measure(protocol: Protoc
     lengths = {"loss_at_1x": [3.0, 3.1, 3.2], "loss_at_2x": [3.0, 3.1, 3.2]}
     table = runs([3.1] * 6, **lengths, recall_accuracy=[0.1, 0.2, 0.3], steps_skipped=[0.0, 1.0, 2.0])
     figure = details.draw(protocol, {"rope": table, "none": table})
-    titles = [axis.get_title(loc="left") for axis in figure.axes if axis.axison]
-    assert titles[2:] == ["recall accuracy", "steps skipped"]
+    labels = [axis.get_xlabel() for axis in figure.axes if axis.axison]
+    assert labels[2:] == ["recall accuracy", "steps skipped"]
     means = [line.get_xdata() for line in figure.axes[2].lines if line.get_marker() != "."]
     assert means == [pytest.approx([0.2]), pytest.approx([0.2])]
     assert list(figure.axes[1].lines[2].get_ydata()) == pytest.approx([3.1, 3.1])
@@ -40,7 +40,7 @@ def test_a_panel_for_the_sweep_for_lengths_and_for_each_measure(protocol: Protoc
 def test_a_ratio_is_one_of_means(protocol: Protocol) -> None:
     table = runs([3.1] * 6, gradient_noise=[1.0, 2.0, 6.0], gradient_squared=[1.0, 1.0, 1.0])
     figure = details.draw(protocol, {"rope": table})
-    (axis,) = (axis for axis in figure.axes if axis.get_title(loc="left") == "noise scale (tokens)")
+    (axis,) = (axis for axis in figure.axes if axis.get_xlabel() == "noise scale (tokens)")
     assert [list(line.get_xdata()) for line in axis.lines] == [[pytest.approx(3.0)]]
 
 
@@ -51,4 +51,4 @@ def test_a_rate_at_which_a_variant_fails_hides_no_other(protocol: Protocol) -> N
     low, high = figure.axes[0].get_ylim()
     assert low < 3.0
     assert 3.3 < high < 5
-    assert "cut off" in figure.axes[0].get_title(loc="left")
+    assert [list(line.get_xdata()) for line in figure.axes[0].lines if line.get_marker() == "x"] == [[2.0], [1.0]]

@@ -26,7 +26,7 @@ def draw(protocol: Protocol, runs: Mapping[str, pd.DataFrame]) -> Figure:
     of_seeds = {name: table[table["role"] == "run"] for name, table in runs.items()}
     columns = measured(next(iter(of_seeds.values())))
     lengths = {int(found[1]): column for column in columns if (found := AT_LENGTH.fullmatch(column))}
-    others = [column for column in columns if column not in lengths.values()]
+    others = [column for column in columns if column not in lengths.values() and not _is_flag(of_seeds, column)]
     n = 1 + bool(lengths) + len(others)
     wide = min(n, COLUMNS)
     figure, axes = new_figure(wide, width=3.5, height=1.5 + 0.27 * len(runs), rows=math.ceil(n / wide))
@@ -44,8 +44,13 @@ def draw(protocol: Protocol, runs: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
+def _is_flag(of_seeds: Mapping[str, pd.DataFrame], column: str) -> bool:
+    """Whether a measure only says yes or no, as of how a format was computed: the page says it, and no panel does."""
+    return column not in RATIOS and all(set(table[column].dropna()) <= {0, 1} for table in of_seeds.values())
+
+
 def _sweep(axis: Axes, protocol: Protocol, runs: Mapping[str, pd.DataFrame], styles: Styles) -> None:
-    """Losses of the seed that is compared nowhere; a rate at which it diverged has no point."""
+    """Losses of the seed that is compared nowhere; where it diverged, or is far worse than all else, a cross on top."""
     sweeps = {name: table[table["role"] == "sweep"].sort_values("factor") for name, table in runs.items()}
     for name, line in sweeps.items():
         axis.plot(line["factor"], line["loss"], label=name, markersize=4, linewidth=1, **styles[name])
@@ -54,11 +59,14 @@ def _sweep(axis: Axes, protocol: Protocol, runs: Mapping[str, pd.DataFrame], sty
     axis.minorticks_off()
     axis.set_xlabel("learning rate, times the study's")
     axis.set_ylabel(protocol.unit)
-    losses = pd.concat(sweeps.values())["loss"]
-    title = "the sweep, of another seed"
-    if losses.max() > losses.min() + WORST:
-        axis.set_ylim(losses.min() - 0.05 * WORST, losses.min() + WORST)
-        title += f";\ncut off {WORST:g} above the lowest"
+    lowest, title = min(line["loss"].min() for line in sweeps.values()), "the sweep, of another seed"
+    bad = {name: line.loc[~(line["loss"] <= lowest + WORST), "factor"] for name, line in sweeps.items()}
+    if any(map(len, bad.values())):
+        axis.set_ylim(lowest - 0.05 * WORST, lowest + WORST)
+        title += f";\ncrosses: diverged, or more than {WORST:g} above the lowest"
+    for i, (name, factors) in enumerate(bad.items()):
+        at = [1 - 0.03 * (i + 1)] * len(factors)  # of the axis' height; below each other, as they may coincide
+        axis.plot(factors, at, "x", transform=axis.get_xaxis_transform(), color=styles[name]["color"], markersize=5)
     axis.set_title(title, fontsize=8, loc="left")
 
 
@@ -98,4 +106,4 @@ def _dots(axis: Axes, of_seeds: Mapping[str, pd.DataFrame], column: str, styles:
         axis.set_xscale("log")
     axis.set_yticks(range(len(of_seeds)), list(of_seeds), fontsize=7)
     axis.set_ylim(len(of_seeds) - 0.4, -0.6)
-    axis.set_title(column, fontsize=8, loc="left")
+    axis.set_xlabel(column)

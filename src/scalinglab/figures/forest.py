@@ -1,10 +1,11 @@
 """A forest plot: the paired difference of every variant from the reference, with its interval, margin and verdict."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from scalinglab.figures.style import new_figure
 from scalinglab.theory.comparison import Comparison
@@ -19,10 +20,10 @@ COLOURS = {
 }
 
 
-def draw(protocol: Protocol, found: Sequence[Comparison]) -> Figure:
-    """Variants in the order of the study, from top to bottom; left of zero is better."""
+def draw(protocol: Protocol, found: Sequence[Comparison], losses: Mapping[str, Sequence[float]]) -> Figure:
+    """Variants in the order of the study, from top to bottom; left of zero is better. losses: of all seeds."""
     figure, (axis,) = new_figure(1, width=6.8, height=1.3 + 0.34 * len(found))
-    rows(axis, found, protocol.margin)
+    rows(axis, found, protocol.margin, paired(losses, protocol.reference))
     axis.set_xlabel(f"difference from {protocol.reference} ({protocol.unit}); less is better")
     axis.set_title(
         f"{protocol.question}\n{protocol.size}, {protocol.tokens} tokens, {found[0].seeds} paired seeds; "
@@ -33,10 +34,23 @@ def draw(protocol: Protocol, found: Sequence[Comparison]) -> Figure:
     return figure
 
 
-def rows(axis: Axes, found: Sequence[Comparison], margin: float) -> None:
-    """A row each: the difference, its interval, and in words the verdict, right of the axis."""
+def paired(losses: Mapping[str, Sequence[float]], reference: str) -> dict[str, NDArray[np.float64]]:
+    """Differences from the reference, seed by seed; NaN where either diverged."""
+    return {name: np.asarray(values) - np.asarray(losses[reference]) for name, values in losses.items()}
+
+
+def rows(axis: Axes, found: Sequence[Comparison], margin: float, of_seeds: Mapping[str, NDArray[np.float64]]) -> None:
+    """A row each: the difference, its interval, each seed, and in words the verdict, right of the axis."""
     for row, one in enumerate(found):
         colour = COLOURS[one.verdict]
+        axis.plot(
+            of_seeds[one.variant],
+            np.full(len(of_seeds[one.variant]), row + 0.25),
+            ".",
+            markersize=3,
+            alpha=0.5,
+            color=colour,
+        )
         if np.isfinite(one.difference):
             axis.plot([one.low, one.high], [row, row], color=colour, linewidth=1.6)
             axis.plot(one.difference, row, "o", color=colour, markersize=5)

@@ -106,7 +106,11 @@ def _forest(tables: dict[str, pd.DataFrame]) -> Figure:
     asked = table.iloc[0]
     found = [Comparison(**row) for row in table.drop(columns=["compare", "margin", "reference"]).to_dict("records")]
     figure, (axis,) = new_figure(1, width=6.8, height=1.3 + 0.34 * len(found))
-    forest.rows(axis, found, asked["margin"])
+    losses = {
+        str(name): list(runs.sort_values("seed")[asked["compare"]])
+        for name, runs in compared(tables["runs"]).groupby("variant")
+    }
+    forest.rows(axis, found, asked["margin"], forest.paired(losses, asked["reference"]))
     unit = UNITS.get(asked["compare"], asked["compare"])
     axis.set_xlabel(f"difference from {asked['reference']} ({unit}); less is better")
     axis.set_title(
