@@ -89,6 +89,7 @@ def _policies(settings: Settings, study: Study, layers: int) -> list[Row]:
             "policy": policy,
             "layers": layers,
             "input bytes": tokens_BT[:, :-1].numel() * model.shape.d_model * next(model.parameters()).element_size(),
+            "parameter bytes": sum(one.numel() * one.element_size() for one in model.parameters()),
             "peak bytes": peak_bytes(step),
             "seconds": best[policy],
             "largest difference": _difference(step(), plain),
@@ -147,11 +148,26 @@ def _power(line: pd.DataFrame, column: str) -> float:
 
 
 def kept_ratio(table: pd.DataFrame) -> float:
-    """What a layer keeps for its way back, in units of its input: from how memory grows where everything is kept."""
+    """What a layer keeps for its way back, in units of its input: from how memory grows where everything is kept, the
+    gradients of its parameters apart."""
     plain = table[table["policy"] == "keep everything"].sort_values("layers")
     first, last = plain.iloc[0], plain.iloc[-1]
-    a_layer = (last["peak bytes"] - first["peak bytes"]) / (last["layers"] - first["layers"])
-    return float(a_layer / last["input bytes"])
+    grown = (last["peak bytes"] - last["parameter bytes"]) - (first["peak bytes"] - first["parameter bytes"])
+    return float(grown / (last["layers"] - first["layers"]) / last["input bytes"])
+
+
+def predicted(table: pd.DataFrame, policy: str, layers: int) -> float:
+    """Bytes of a step: gradients, the inputs of groups of g layers, and what one group keeps, r inputs a layer.
+
+    L / g + r g (Chen et al. 2016, section 4.1, for r = 1); r and what is outside the layers are taken from where
+    everything is kept.
+    """
+    plain = table[table["policy"] == "keep everything"].sort_values("layers").set_index("layers")
+    ratio, unit, shallow = kept_ratio(table), float(plain["input bytes"].iloc[0]), plain.index[0]
+    outside = plain["peak bytes"].iloc[0] - plain["parameter bytes"].iloc[0] - ratio * unit * shallow
+    group = POLICIES[policy](layers)
+    held = layers / group + ratio * group if group else ratio * layers
+    return float(plain.loc[layers, "parameter bytes"] + outside + held * unit)
 
 
 def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
@@ -162,7 +178,11 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     for policy, style in ordered_style(list(POLICIES)).items():
         line = table[table["policy"] == policy]
         label = f"{policy}: L^{_power(line, 'peak bytes'):.2f}"
-        axes[0].plot(line["layers"], line["peak bytes"] / 1e6, markersize=4, linewidth=1.1, label=label, **style)
+        axes[0].plot(line["layers"], line["peak bytes"] / 1e6, markersize=4, linestyle="", label=label, **style)
+        axes[0].plot(
+            line["layers"], [predicted(table, policy, layers) / 1e6 for layers in line["layers"]],
+            linewidth=1, color=style["color"],
+        )  # fmt: skip
         share = line["seconds"].to_numpy() / plain.loc[line["layers"]].to_numpy()
         axes[1].plot(line["layers"], share, markersize=4, linewidth=1.1, label=policy, **style)
     for axis in axes[:2]:
@@ -173,6 +193,9 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
         axis.legend(fontsize=7)
     axes[0].set_yscale("log")
     axes[0].set_ylabel("peak memory of a step (MB)")
+    axes[0].set_title("lines: predicted", fontsize=8, loc="left")
+    axes[1].axhline(4 / 3, color="grey", linewidth=0.9, linestyle="--", label="one more way forward: 4/3")
+    axes[1].legend(fontsize=7)
     axes[1].set_ylabel("time of a step, to keeping everything")
     axes[1].set_ylim(bottom=0)
     parts = tables["accumulation"]
@@ -189,14 +212,15 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
 def findings(tables: dict[str, pd.DataFrame]) -> str:
     table, parts = tables["checkpointing"], tables["accumulation"]
     deepest = table[table["layers"] == table["layers"].max()].set_index("policy")
-    plain = deepest.loc["keep everything"]
+    plain, depth = deepest.loc["keep everything"], int(table["layers"].max())
     rows = "\n".join(
         f"| {policy} | {THEORY[policy]} | {_power(table[table['policy'] == policy], 'peak bytes'):.2f} | "
-        f"{deepest.loc[policy, 'peak bytes'] / 1e6:.0f} | {deepest.loc[policy, 'seconds'] / plain['seconds']:.2f} | "
+        f"{deepest.loc[policy, 'peak bytes'] / 1e6:.0f} | {predicted(table, policy, depth) / 1e6:.0f} | "
+        f"{deepest.loc[policy, 'seconds'] / plain['seconds']:.2f} | "
         f"{table[table['policy'] == policy]['largest difference'].max():.1g} |"
         for policy in POLICIES
     )
-    ratio, depth = kept_ratio(table), int(table["layers"].max())
+    ratio = kept_ratio(table)
     each, groups = (deepest.loc[policy, "peak bytes"] for policy in ("each layer", "groups of sqrt(L)"))
     split = "\n".join(
         f"| {row['parts']:.0f} | {row['peak bytes'] / 1e6:.0f} | {row['largest difference']:.1g} |"
@@ -205,16 +229,18 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     return f"""![Memory of a training step](memory.png)
 
 **Checkpointing.** Peak memory of a forward and backward pass, gradients included. Powers of the depth L are fitted over
-its upper half; the last three columns are at L = {table["layers"].max()}, the last over all depths.
+its upper half; memory and time (to keeping everything; one more way forward makes it 4/3 in theory) are at L = {depth},
+differences over all depths.
 
-| computed again | memory in theory | memory ~ L to the | MB | time | largest difference of a gradient |
-|---|---|---|---|---|---|
+| computed again | in theory, if deep | memory ~ L to the | MB | predicted | time | gradients differ by at most |
+|---|---|---|---|---|---|---|
 {rows}
 
 A layer keeps {ratio:.0f} times its own input. Groups of g of L layers keep L/g inputs and, while one group is computed
-again, what its g layers keep: least at g = sqrt(L / {ratio:.0f}), which is {math.sqrt(depth / ratio):.1f} at
-L = {depth}. The rule of sqrt(L) takes a layer to keep no more than its input. Here groups of one hold
-{each / 1e6:.0f} MB, of sqrt(L) {groups / 1e6:.0f} MB.
+again, what its g layers keep, L/g + {ratio:.0f} g inputs together (*predicted*, with the gradients): least at
+g = sqrt(L / {ratio:.0f}), which is {math.sqrt(depth / ratio):.1f} at L = {depth}. The rule of sqrt(L) takes a layer to
+keep no more than its input (Chen et al. 2016). Here groups of one hold {each / 1e6:.0f} MB, of sqrt(L)
+{groups / 1e6:.0f} MB; their powers of L are alike because of what one group keeps, which is not yet small beside L.
 
 **Accumulation.** The batch in parts one after the other, {parts["layers"].iloc[0]} layers in float64.
 

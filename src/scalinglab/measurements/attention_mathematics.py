@@ -77,8 +77,9 @@ def _random_vectors(head_dim: int, scaled: bool, settings: Settings, generator: 
     scores_NT = torch.cat(scores)
     return {
         "variance": float(scores_NT.var()),
-        **_of_weights(scores_NT.softmax(dim=-1)),
+        **_of_weights(scores_NT.double().softmax(dim=-1)),
         "gradient": float(torch.cat(gradients).square().mean().sqrt()),
+        "median gradient": float(torch.cat(gradients).square().mean(dim=1).median().sqrt()),
         "gradient of a tenth": _share_of_a_tenth(torch.cat(gradients).square().sum(dim=1)),
     }
 
@@ -105,20 +106,23 @@ def _untrained_layer(head_dim: int, attention: str, settings: Settings, generato
     weights_NT = torch.cat(weights)
     logs_NT = weights_NT.clamp(min=1e-38).log()
     return {"variance": float(logs_NT.var(dim=-1).mean()), **_of_weights(weights_NT)} | dict.fromkeys(
-        ("gradient", "gradient of a tenth"), float("nan")
+        ("gradient", "median gradient", "gradient of a tenth"), float("nan")
     )
 
 
 def _of_weights(weights_NT: Tensor) -> Row:
-    """Mean entropy in nats, mean largest weight, the share of queries that give more than 99 % to one key, and the root
-    mean square of the softmax's Jacobian (Frobenius norm)."""
-    squares_N = weights_NT.square().sum(dim=-1)
-    jacobian_N = squares_N - 2 * weights_NT.pow(3).sum(dim=-1) + squares_N.square()
+    """Mean entropy in nats, mean largest weight, the share of queries that give more than 99 % to one key, and the norm
+    of the softmax's Jacobian (Frobenius), root mean square over queries and median."""
+    weights_NT = weights_NT.double()  # what is left of saturated queries is a small difference of ones
+    squares_NT = weights_NT.square()
+    apart_N = squares_NT.sum(dim=-1).square() - squares_NT.square().sum(dim=-1)  # off the diagonal: (p_i p_j)^2
+    jacobian_N = (squares_NT * (1 - weights_NT).square()).sum(dim=-1) + apart_N.clamp(min=0)
     return {
         "entropy": float(torch.special.entr(weights_NT).sum(dim=-1).mean()),
         "largest": float(weights_NT.amax(dim=-1).mean()),
         "saturated": float((weights_NT.amax(dim=-1) > 0.99).double().mean()),
         "jacobian": float(jacobian_N.mean().sqrt()),
+        "median jacobian": float(jacobian_N.median().sqrt()),
     }
 
 
@@ -186,15 +190,20 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
 power {grows:.3f}: {small["variance"]:.1f} at d_k = {low}, {large["variance"]:.0f} at {high}. Divided by sqrt(d_k) it is
 {kept["variance"]:.3f} at {high}. Over {keys} keys the entropy of the weights is then {kept["entropy"]:.2f} nats (in
 theory ln {keys} - 1/2 = {math.log(keys) - 0.5:.2f}; a uniform reader has {math.log(keys):.2f}), whatever the width.
-Without the factor it is {small["entropy"]:.2f} at d_k = {low} and {large["entropy"]:.2f} at {high}; softmax over random
-scores freezes on single keys where their variance passes 2 ln {keys} = {frozen:.1f}. The largest weight at {high} is
+Without the factor it is {small["entropy"]:.2f} at d_k = {low} and {large["entropy"]:.2f} at {high}; softmax over many
+random scores freezes on single keys where their variance passes 2 ln {keys} = {frozen:.1f} (Derrida 1981); with {keys}
+the passage is gradual. The largest weight at {high} is
 {large["largest"]:.2f} on average, with the factor {kept["largest"]:.2f}.
 
-**Gradients.** Without the factor {large["saturated"]:.0%} of the queries at d_k = {high} give more than 99 % to one
-key; with it {kept["saturated"]:.0%}. Over all queries the gradient's root mean square is {large["gradient"]:.3f}
-without and {kept["gradient"]:.4f} with the factor, {large["gradient"] / kept["gradient"]:.0f} times: the way back
-multiplies with the same factor. Without it a tenth of the queries get {large["gradient of a tenth"]:.0%} of the squared
-gradient, with it {kept["gradient of a tenth"]:.0%}.
+**Do gradients vanish**, as Vaswani et al. (2017) suspect? At d_k = {high} and without the factor
+{large["saturated"]:.0%} of the queries give more than 99 % to one key (with it {kept["saturated"]:.0%}), and what
+softmax passes on to its scores is little: the norm of its Jacobian is {large["median jacobian"]:.2g} for the median
+query, with the factor {kept["median jacobian"]:.2g}. But the way back from scores to queries goes
+through keys that nothing divides. The gradient on the median query (of a random sum of the weights) is
+{large["median gradient"]:.2g} without and
+{kept["median gradient"]:.2g} with it, the root mean square over all {large["gradient"]:.2g} and
+{kept["gradient"]:.2g}: gradients do not vanish as a whole, few queries have them all. Without the factor a tenth of the
+queries get {large["gradient of a tenth"]:.0%} of the squared gradient, with it {kept["gradient of a tenth"]:.0%}.
 
 **Our own layers** start smaller: queries and keys have a variance of 1/3 each, so that scaled scores have one of
 {layer["variance"]:.3f} (1/9 in theory) and attention starts nearly uniform ({layer["entropy"]:.2f} nats). Without the

@@ -125,10 +125,16 @@ def in_context(trained: TrainedModel) -> dict[str, float]:
 
 
 def gradients(trained: TrainedModel) -> dict[str, float]:
-    """Gradient norm before clipping, over the first and the last tenth of the curve."""
-    norms = [point.grad_norm for point in trained.curve]
+    """Gradient norm before clipping, over the first and the last tenth of the curve. steps clipped: the share of the
+    curve's points whose norm was larger than allowed.
+    """
+    norms = np.array([point.grad_norm for point in trained.curve])
     tenth = max(1, len(norms) // 10)
-    return {"first gradients": float(np.mean(norms[:tenth])), "last gradients": float(np.mean(norms[-tenth:]))}
+    return {
+        "first gradients": float(norms[:tenth].mean()),
+        "last gradients": float(norms[-tenth:].mean()),
+        "steps clipped": float((norms > trained.study.training.clip_norm).mean()),
+    }
 
 
 def noise_scale(trained: TrainedModel) -> dict[str, float]:
