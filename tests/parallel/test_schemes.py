@@ -47,6 +47,8 @@ def test_two_processes_train_as_one(smoke: Study) -> None:
     assert alone["losses"][-1] < alone["losses"][0]
     assert found["data"][0]["parameters"] == alone["parameters"]
     assert found["ZeRO 1"][0]["parameters"] == alone["parameters"]
+    assert found["ZeRO 1"][0]["gradients"] == alone["gradients"] == alone["parameters"]
+    assert found["ZeRO 2"][0]["gradients"] < alone["gradients"]
     assert sum(rank["optimiser"] for rank in found["ZeRO 1"]) == alone["optimiser"]
     for name in ("ZeRO 2", "ZeRO 3", "GPipe"):
         assert sum(rank["parameters"] for rank in found[name]) == alone["parameters"], name

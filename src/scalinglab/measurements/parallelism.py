@@ -9,6 +9,7 @@ section 2.3).
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
@@ -25,6 +26,7 @@ from scalinglab.parallel.bubbles import pipeline_step
 from scalinglab.parallel.schemes import SCHEDULES, Scheme, build, held_bytes
 
 VOCABULARY = 64
+HELD = {"parameters": "#2166ac", "gradients": "#92c5de", "optimiser": "#b2182b"}  # what a process holds; colours
 NUMBER = 8  # bytes of a float64: so that only mistakes can show, not rounding
 ALONE = "one process"
 SCHEMES = (
@@ -104,8 +106,7 @@ def _row(scheme: Scheme, ranks: list[dict[str, Any]], alone: list[float], shape:
         "bytes": float("nan") if ranks[0]["sent"] is None else ranks[0]["sent"],
         "bytes in theory": NUMBER * ring,
         "bytes by torch": NUMBER * torchs,
-        "parameters": max(one["parameters"] for one in ranks),
-        "optimiser": max(one["optimiser"] for one in ranks),
+        **{held: max(one[held] for one in ranks) for held in HELD},
     }
 
 
@@ -126,8 +127,9 @@ def _train(scheme: Scheme, shape: Shape, options: config.Model, settings: Settin
     ]
     losses = [step(batch) for batch in batches[:-1]]
     sent = processes.sent_by_all(lambda: losses.append(step(batches[-1])))
-    parameters, state = held_bytes(part, optimiser)
-    return {"losses": losses, "sent": sent, "parameters": parameters, "optimiser": state}
+    parameters, of_gradients, state = held_bytes(part, optimiser)
+    held = {"parameters": parameters, "gradients": of_gradients, "optimiser": state}
+    return {"losses": losses, "sent": sent, **held}
 
 
 def _pipelines(cases: list[tuple[str, int]], seconds: float) -> list[tuple[float, int]]:
@@ -154,8 +156,8 @@ def sent_in_theory(scheme: Scheme, shape: Shape, rows: int, numbers: float) -> t
 
 
 def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
-    """`parallelism`: bytes against the formula, and the share of waiting against micro-batches."""
-    figure, axes = new_figure(2, width=4.4, height=3.4)
+    """`parallelism`: bytes sent against the formula, and held; waiting and held micro-batches against their number."""
+    figure, axes = new_figure(2, width=4.4, height=3.4, rows=2)
     schemes, bubbles = tables["schemes"], tables["bubbles"]
     several = schemes[schemes["processes"] > 1].reset_index(drop=True)
     axes[0].barh(several.index, several["bytes"] / 1e6, color="#92c5de", label="measured")
@@ -165,21 +167,34 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     axes[0].invert_yaxis()
     axes[0].set_xlabel("sent by all processes in a step (MB)")
     axes[0].legend(fontsize=7)
+    left = np.zeros(len(schemes))
+    for name, colour in HELD.items():
+        axes[1].barh(schemes.index, schemes[name] / 1e3, left=left, color=colour, label=name)
+        left += schemes[name].to_numpy() / 1e3
+    axes[1].set_yticks(schemes.index, schemes["scheme"])
+    axes[1].invert_yaxis()
+    axes[1].set_xlabel("held by the fullest process after a step (kB)")
+    axes[1].legend(fontsize=7)
     styles = ordered_style(sorted(bubbles["stages"].unique()))
     for (schedule, stages), line in bubbles.groupby(["schedule", "stages"]):
         style = {**styles[stages], "markerfacecolor": "white" if schedule == "1F1B" else None}
         inside = schedule == "1F1B"  # both wait as long: one mark inside the other
-        axes[1].plot(line["micro-batches"], line["waiting"], linestyle="", markersize=3.5 if inside else 8,
-                     zorder=3 if inside else 2, label=f"{schedule}, {stages} stages", **style)  # fmt: skip
-        axes[1].plot(line["micro-batches"], line["waiting in theory"], color=styles[stages]["color"], linewidth=0.9)
-    axes[1].set_xscale("log", base=2)
+        how: dict[str, Any] = {"linestyle": "", "markersize": 3.5 if inside else 8, "zorder": 3 if inside else 2}
+        label = f"{schedule}, {stages} stages"
+        axes[2].plot(line["micro-batches"], line["waiting"], label=label, **how, **style)
+        axes[2].plot(line["micro-batches"], line["waiting in theory"], color=styles[stages]["color"], linewidth=0.9)
+        axes[3].plot(line["micro-batches"], line["kept"], label=label, **how, **style)
     ticks = sorted(bubbles["micro-batches"].unique())
-    axes[1].set_xticks(ticks, [str(m) for m in ticks])
-    axes[1].minorticks_off()
-    axes[1].set_ylim(bottom=0)
-    axes[1].set_xlabel("micro-batches, m")
-    axes[1].set_ylabel("share of the time spent waiting")
-    axes[1].legend(fontsize=7, title="lines: (p - 1) / (m + p - 1)", title_fontsize=7)
+    for axis in axes[2:]:
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(ticks, [str(m) for m in ticks])
+        axis.minorticks_off()
+        axis.set_ylim(bottom=0)
+        axis.set_xlabel("micro-batches, m")
+        axis.legend(fontsize=7)
+    axes[2].set_ylabel("share of the time spent waiting")
+    axes[2].legend(fontsize=7, title="lines: (p - 1) / (m + p - 1)", title_fontsize=7)
+    axes[3].set_ylabel("micro-batches that the first stage keeps")
     return {"parallelism": figure}
 
 
@@ -188,7 +203,7 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     rows = "\n".join(
         f"| {row['scheme']} | {row['processes']} | {row['largest difference']:.1g} | {row['bytes'] / 1e6:.2f} | "
         f"{row['bytes in theory'] / 1e6:.2f} | {row['bytes by torch'] / 1e6:.2f} | {row['parameters'] / 1e3:.0f} | "
-        f"{row['optimiser'] / 1e3:.0f} |"
+        f"{row['gradients'] / 1e3:.0f} | {row['optimiser'] / 1e3:.0f} |"
         for _, row in schemes.iterrows()
     )
     waits = "\n".join(
@@ -204,10 +219,12 @@ Real processes on one machine, torch.distributed over gloo, float64. The largest
 from one process alone is {schemes["largest difference"].max():.1g}. Bytes are those that all processes send together in
 one step, by the loopback device, beside the formula for rings, and for what torch does over gloo: there a
 reduce-scatter costs as much as an all-reduce, and ZeRO 1 reduces all gradients to all processes before it sends them
-the new parameters. The last columns are what the fullest process holds between two steps.
+the new parameters. The last columns are what the fullest process holds when a step has ended. ZeRO 2 and 3 are torch's
+FSDP2: for both, parameters lie in shards between steps, and are whole while they are used, for ZeRO 2 from the way
+forward to the end of the way back, for ZeRO 3 once for each way. (In Rajbhandari et al. 2020, ZeRO 2 keeps them whole.)
 
-| scheme | processes | loss differs by | MB sent | in theory | as torch does it | kB of parameters | of AdamW |
-|---|---|---|---|---|---|---|---|
+| scheme | processes | loss differs by | MB sent | in theory | as torch does it | kB: parameters | gradients | AdamW |
+|---|---|---|---|---|---|---|---|---|
 {rows}
 
 **Who waits in a pipeline.** Stages that sleep a fixed time instead of computing, twice as long on the way back.

@@ -111,11 +111,15 @@ def build(scheme: Scheme, model: Decoder, rate: float) -> tuple[Step, nn.Module,
     return step, part, optimiser
 
 
-def held_bytes(part: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[int, int]:
-    """Bytes of parameters, and of the optimiser's state, that this process holds between two steps."""
+def held_bytes(part: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[int, int, int]:
+    """Bytes of parameters, their gradients, and the optimiser's state that this process holds when a step has ended."""
     inner = getattr(optimiser, "optim", optimiser)  # ZeroRedundancyOptimizer holds one for its share
     states = [x for state in inner.state.values() for x in state.values() if isinstance(x, Tensor) and x.dim()]
-    return sum(map(_local_bytes, part.parameters())), sum(map(_local_bytes, states))
+    gradients = [parameter.grad for parameter in part.parameters() if parameter.grad is not None]
+    parameters, of_gradients, of_states = (
+        sum(_local_bytes(x) for x in tensors) for tensors in (part.parameters(), gradients, states)
+    )
+    return parameters, of_gradients, of_states
 
 
 def _local_bytes(x: Tensor) -> int:
