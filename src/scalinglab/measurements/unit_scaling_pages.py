@@ -1,5 +1,6 @@
 """Figures and text of the question about unit scaling (unit_scaling.py), from its tables alone."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -58,27 +59,30 @@ def _coordinates(table: pd.DataFrame) -> Figure:
 
 def _basin(basin: pd.DataFrame, optima: pd.DataFrame, rules: pd.DataFrame) -> Figure:
     """A panel a parametrisation: losses over rates by width, bottoms as crosses; rings where the law would go."""
-    figure, axes = new_figure(len(transfer.FAMILIES), width=3.1, height=3.3)
+    figure, axes = new_figure(3, width=3.5, height=3.0, rows=math.ceil(len(transfer.FAMILIES) / 3))
     styles = ordered_style(list(basin["size"].unique()))
-    for axis, parametrisation in zip(axes, transfer.FAMILIES, strict=True):
+    for axis in axes[len(transfer.FAMILIES) :]:
+        axis.set_axis_off()
+    for axis, parametrisation in zip(axes, transfer.FAMILIES, strict=False):
         for size, line in _of(basin, parametrisation=parametrisation).groupby("size", sort=False):
             axis.plot(line["rate"], line["loss"], markersize=4, linewidth=1.1, label=str(size), **styles[size])
         best = _of(optima, parametrisation=parametrisation)
         axis.plot(best["rate"], best["loss"], "kx", markersize=7, label="bottom")
         if (rule := f"{parametrisation}, law") in transfer.RULES:
             law = _of(rules, rule=rule, seed=0)
-            axis.plot(law["rate"], law["loss"], "o", markerfacecolor="none", color="black", markersize=8, label="law")
+            axis.plot(law["rate"], law["loss"], "o", markerfacecolor="none", color="black", markersize=8,
+                      label="at the law's rate")  # fmt: skip
         axis.set_xscale("log", base=2)
         ticks = sorted(_of(basin, parametrisation=parametrisation)["rate"].unique())
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=7)
         axis.set_xlabel("peak learning rate")
         axis.set_title(parametrisation, fontsize=9)
-        axis.legend(fontsize=7)
+        axis.set_ylabel("held-out loss (nats a token)")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(styles) + 2, fontsize=7)
     shown = pd.concat([basin["loss"], rules["loss"]])
     low, high = shown.min(), shown.quantile(0.95)
     for axis in axes:
         axis.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-    axes[0].set_ylabel("held-out loss (nats a token)")
     return figure
 
 
@@ -121,16 +125,22 @@ def _log2(table: pd.DataFrame) -> pd.Series:
 def findings(tables: dict[str, pd.DataFrame]) -> str:
     coordinates, optima = tables["coordinates"], tables["optima"]
     last, widths = int(coordinates["step"].max()), sorted(coordinates["width"].unique())
-    return f"""**Which rule.** {_decision(tables)}
+    fast = tables["rules"]["embedding rate"].max()
+    return f"""**The rules.** In the *standard* form, weights begin with variance 1 / (3 width), and one rate moves all:
+it must fall with width, by a *law* (a power of width that is fitted to short sweeps), or is *one rate* for
+all that was tuned at one width. *muP* (Yang et al. 2022) divides rates and scales of wide layers by their width beyond
+a base, so that one rate may serve all; *u-muP* (Blake et al. 2024) writes the same so that all tensors begin at unit
+scale. *Fast embedding*: its peak rate is {fast:g} at every width, whatever that of all else; without, it is that of all
+else. u-mup moves its embedding faster too, and what that alone is worth is not a matter of width.
+
+**Which rule.** {_decision(tables)}
 
 {_rules_table(tables)}
 
 Losses are held-out nats a token, means over {tables["rules"]["seed"].nunique() - 1} seeds and these sizes;
 differences from {transfer.LAW} are paired by seeds that chose no rate. A law is fitted to the sweeps of these very
 sizes. Regret: on the sweep's seed, the loss with the rule's rate minus the lowest that the same parametrisation reached
-at that size with any rate. Fast embedding:
-its peak rate is {tables["rules"]["embedding rate"].max():g} at every width, whatever that of all else; without, it
-is that of all else. u-mup moves its embedding faster too, and what that alone is worth is not a matter of width.
+at that size with any rate.
 
 ![Loss over rates](basin.png)
 
@@ -142,6 +152,7 @@ is that of all else. u-mup moves its embedding faster too, and what that alone i
 
 **Coordinate check.** Powers of width with which the change since step 0 grows after {last} steps at one rate, without
 warmup, over widths {", ".join(map(str, widths))}; in theory in brackets (of the standard form: for single steps).
+What grows asks for lower rates in wide models; what shrinks learns too slowly there.
 
 | parametrisation | {" | ".join(FEATURES)} |
 |---|{"---|" * len(FEATURES)}
@@ -161,7 +172,8 @@ median in brackets, as a power of two.
 **FP8, simulated.** Operands of every product with a block's weights are rounded to e4m3, on the way back gradients to
 e5m2; sums, embedding, scores and head stay as they are, and nothing is rescaled but the gradients of the standard form,
 by one constant where it says so. Shares of a step at the end that become zero, and that are cut off at the largest
-number. Losses are of one run each, of the seed that chose the rate: no interval.{_without_mup(tables["fp8"])}
+number. Losses are of one run each, of the seed that chose the rate, and have no intervals: small
+differences may be of that seed alone.{_without_mup(tables["fp8"])}
 
 | parametrisation | gradients times | loss fp32 | loss FP8 | activations to zero, cut | gradients | weights |
 |---|---|---|---|---|---|---|
