@@ -4,6 +4,7 @@ Roles are mean attention weights, on random tokens that come twice, so that freq
 documents of a skill, where a model of this size has learnt to look: evaluation/in_context.py says from where to where.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -34,6 +35,7 @@ from scalinglab.skills import skill
 from scalinglab.skills.pairs import PairSkill
 from scalinglab.stages.trained import trained
 
+SAVES = 0.1  # nats that a second copy must cost less before anything is said to be copied
 ROWS = 64  # of repeated random tokens, and documents of the skill
 COPIES = "repeated random tokens"
 
@@ -64,6 +66,7 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     losses: list[Row] = [
         {"of": COPIES, "at": "the first copy", "loss": float(losses_RT[:, : half - 1].mean())},
         {"of": COPIES, "at": "the second copy", "loss": float(losses_RT[:, half:].mean())},
+        {"of": COPIES, "at": "a uniform guess", "loss": math.log(manifest["vocab_size"])},
         {"of": settings.skill, "at": "keys that are new", "loss": float(answers_RS[~known_RS].mean())},
         {"of": settings.skill, "at": "keys that came before", "loss": float(answers_RS[known_RS].mean())},
     ]
@@ -94,7 +97,8 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
             even_on_pairs(x_RS),
         ),
     )
-    heads = [row for of, layers, even in found for row in _heads(settings, of, layers, even)]
+    shift = study.model.token_shift
+    heads = [{**row, "token shift": shift} for of, layers, even in found for row in _heads(settings, of, layers, even)]
     return {"heads": heads, "losses": losses, "maps": maps}
 
 
@@ -124,7 +128,7 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     """`maps`: a row of heads for each input."""
     maps = tables["maps"]
     kinds, heads = list(maps["of"].unique()), list(maps.groupby(["layer", "head"]).groups)
-    figure, axes = new_figure(len(heads), width=2.6, height=2.8, rows=len(kinds))
+    figure, axes = new_figure(len(heads), width=2.9, height=3.3, rows=len(kinds))
     for row, of in enumerate(kinds):
         for column, (layer, head) in enumerate(heads):
             axis = axes[row * len(heads) + column]
@@ -136,16 +140,29 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
             axis.set_yticks([])
             if column == 0:
                 tokens = maps[maps["of"] == of].drop_duplicates("query")["token"]
-                axis.set_yticks(range(len(tokens)), [str(t).replace("$", r"\$") for t in tokens], fontsize=4.5)
+                axis.set_yticks(range(len(tokens)), [_label(str(token)) for token in tokens], fontsize=6)
                 axis.set_ylabel("query")
     figure.colorbar(drawn, ax=axes, label="attention weight", shrink=0.6)
     return {"maps": figure}
+
+
+def _label(token: str) -> str:
+    """A token as it is written beside a map; of the skills' symbols the number."""
+    return token.removeprefix("<skill").removesuffix(">").replace("$", r"\$")
 
 
 def findings(tables: dict[str, pd.DataFrame]) -> str:
     heads, losses = tables["heads"], tables["losses"].set_index(["of", "at"])["loss"]
     first, taught = heads.iloc[0], heads[heads["of"] != COPIES]
     skill_name = taught["of"].iloc[0]
+    saved = losses[COPIES, "the first copy"] - losses[COPIES, "the second copy"]
+    none = "" if saved > SAVES else " No head has learnt induction for text, and *the strongest* means little here."
+    shift = (
+        "The keys of this model hold some of the position before each (`token_shift`), so that a head of the first "
+        "layer can do what takes two layers without."
+        if first["token shift"]
+        else ""
+    )
     new, known = losses[skill_name, "keys that are new"], losses[skill_name, "keys that came before"]
     return f"""![Maps of attention](maps.png)
 
@@ -158,16 +175,18 @@ the same token's first copy, and to what followed that; a head that reads evenly
 {_table(heads[heads["of"] == COPIES])}
 
 Loss on the first copy is {losses[COPIES, "the first copy"]:.2f} nats a token, on the second
-{losses[COPIES, "the second copy"]:.2f}: the context saves
-{losses[COPIES, "the first copy"] - losses[COPIES, "the second copy"]:.2f}.
+{losses[COPIES, "the second copy"]:.2f}: the context saves {saved:.2f}. (A uniform guess costs
+{losses[COPIES, "a uniform guess"]:.2f}; a model that expects text is surer of what random tokens are not.){none}
 
-**Documents of {skill_name}**, keys and answers in turn. The same roles, from a key that came before: to the place
+**Documents of {skill_name}**, symbols (numbers in the figure) that are keys and answers in turn.
+The same roles, from a key that came before: to the place
 before it, to its earlier copies together, and to the answers that followed them, which say what is to be answered; a
 head that reads evenly gives {taught["even"].iloc[0]:.3f} to either of the last two.
 
 {_table(taught)}
 
 The answer to a new key costs {new:.2f} nats, to one that came before {known:.2f}: the context saves {new - known:.2f}.
+{shift}
 """
 
 
