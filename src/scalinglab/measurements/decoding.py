@@ -18,6 +18,7 @@ from torch import Tensor
 
 from scalinglab import config
 from scalinglab.config import PositiveInt, Study
+from scalinglab.corpus import bpe
 from scalinglab.evaluation.decoding import Strategy, generate
 from scalinglab.evaluation.text import token_losses
 from scalinglab.figures.style import new_figure, ordered_style
@@ -53,10 +54,16 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     text_BT = torch.from_numpy(rows_RT[:, : study.mixture.seq_len]).to(device)
     prompts_BT = text_BT[:, : settings.prompt_tokens]
     new = study.mixture.seq_len - settings.prompt_tokens
-    strategies = [_scored(model, prompts_BT, TEXT, text_BT[:, settings.prompt_tokens :], settings)]
+    paths = Paths(study.study)
+    tokenizer = bpe.load(paths.tokenizer, read_json(paths.tokenizer_report)["sha256"])
+    written = {TEXT: text_BT[:, settings.prompt_tokens :]}
     for name, strategy in settings.strategies.items():
-        written_BT = generate(model, prompts_BT, new, strategy, seed=study.seed)
-        strategies.append(_scored(model, prompts_BT, name, written_BT, settings))
+        written[name] = generate(model, prompts_BT, new, strategy, seed=study.seed)
+    strategies = [
+        _scored(model, prompts_BT, name, written_BT, settings)
+        | {"prompt": tokenizer.decode(prompts_BT[0].tolist()), "sample": tokenizer.decode(written_BT[0].tolist())}
+        for name, written_BT in written.items()
+    ]
     return {"strategies": strategies, "speed": [_speed(settings, study, length) for length in settings.lengths]}
 
 
@@ -140,10 +147,12 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     likeliest = others.loc[others["nats"].idxmin()]
     nearest = others.loc[(others["nats"] - itself["nats"]).abs().idxmin()]
     last, powers = speed.iloc[-1], _powers(speed)
+    samples = "\n".join(f"* {row['strategy']}: `{_shown(row['sample'])}`" for _, row in table.iterrows())
     return f"""![Ways of writing](decoding.png)
 
-A model of {itself["size"]} after {itself["tokens"]} tokens continues held-out text. Likelihood is its own opinion of
-what it wrote; repeated: runs of {GRAM} tokens that stood in the same continuation before.
+A model of {itself["size"]} after {itself["tokens"]} tokens continues held-out text to the end of its context.
+Likelihood is its own opinion of what it wrote; repeated: runs of {GRAM} tokens that stood in the same
+continuation before.
 
 | strategy | nats a token | repeated | distinct tokens |
 |---|---|---|---|
@@ -153,7 +162,17 @@ The likeliest text is written by {likeliest["strategy"]} ({likeliest["nats"]:.2f
 {likeliest["repeated"]:.0%} repeated); real text has {itself["nats"]:.2f} and {itself["repeated"]:.0%}. Nearest to that
 in likelihood comes {nearest["strategy"]} ({nearest["nats"]:.2f}).
 
-**Speed**, on the CPU. With a memory the time a token grows with the length to the {powers["with a memory"]:.2f},
+**One continuation each** of `{_shown(itself["prompt"])}`:
+
+{samples}
+
+**Speed**, on the CPU. A memory keeps keys and values of what was read (a KV cache); without it, all is read again for
+each token. With a memory the time a token grows with the length to the {powers["with a memory"]:.2f},
 without to the {powers["without"]:.2f}; at {last["length"]:.0f} tokens a memory is
 {last["without"] / last["with a memory"]:.1f} times as fast.
 """
+
+
+def _shown(text: str) -> str:
+    """A text within a line of Markdown; breaks of lines as arrows."""
+    return " ".join(str(text).replace("`", "'").replace("\n", " ↵ ").split())

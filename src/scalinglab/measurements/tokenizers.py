@@ -6,7 +6,7 @@ a byte of the same held-out text. Contexts have equally many tokens: who compres
 
 import time
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Annotated
 
 import numpy as np
@@ -15,25 +15,25 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from scipy import stats
 from tokenizers import Tokenizer
 from tokenizers.pre_tokenizers import ByteLevel
 
 from scalinglab import config
-from scalinglab.config import PositiveInt, Study, tokens_of
+from scalinglab.config import PositiveFloat, PositiveInt, Study, tokens_of
 from scalinglab.corpus import tokenizers
 from scalinglab.corpus.documents import read_documents
 from scalinglab.corpus.merges import learn_merges
 from scalinglab.corpus.packing import text_rows
 from scalinglab.evaluation.text import bits_per_byte, token_losses
 from scalinglab.figures.style import new_figure, ordered_style
-from scalinglab.measurements import Row
+from scalinglab.measurements import Row, wording
 from scalinglab.model.counts import count
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.shape import shape_of
 from scalinglab.paths import Paths
 from scalinglab.stages.models import pick_device
 from scalinglab.stages.pretraining import read_rate_law
+from scalinglab.theory.comparison import compare
 from scalinglab.training.data import Batches
 from scalinglab.training.loop import Stretch, train
 from scalinglab.training.optimiser import AdamW
@@ -51,6 +51,7 @@ class Settings:
     size: str
     tokens: str
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+    margin: PositiveFloat
 
 
 def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
@@ -58,6 +59,7 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     documents = Paths(study.study).documents
     texts, held_out = ([one.text for one in read_documents(documents, split)] for split in ("train", "validation"))
     sample = _first_bytes(texts, settings.sample_bytes)
+    line = _example(held_out)
     compression: list[Row] = []
     trained: list[Row] = []
     flops = _flops(study, settings, REFERENCE[1]) * tokens_of(settings.tokens)
@@ -76,6 +78,7 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
                     "unknown bytes": 1 - known / total,
                     "MB/s": total / 1e6 / seconds,
                     "training s": learnt - begun,
+                    "example": " ".join(tokenizer.encode(line).tokens),
                 }
             )
             if size in (*settings.trained, tokenizers.BYTES):
@@ -87,6 +90,12 @@ def _first_bytes(texts: list[str], n: int) -> list[str]:
     """The first texts, of about n bytes together."""
     sizes = np.cumsum([len(text.encode()) for text in texts])
     return texts[: int(np.searchsorted(sizes, n)) + 1]
+
+
+def _example(texts: list[str]) -> str:
+    """A line that shows how text is cut: the first of some length that has words, of few spaces."""
+    lines = (line.strip() for text in texts for line in text.split("\n"))
+    return next((line for line in lines if 30 <= len(line) <= 60 and line.count(" ") >= 3), texts[0][:50])
 
 
 def _encode(tokenizer: Tokenizer, texts: list[str]) -> tuple[NDArray[np.uint16], int]:
@@ -134,7 +143,7 @@ def _models(
             replace(study.execution, compile=False), lambda step, point: None, 0,
         )  # fmt: skip
         nats = float(token_losses(model, held_RT, study.evaluation.batch_rows).sum()) if finished else float("nan")
-        row: Row = {"kind": kind, "vocabulary": vocabulary, "seed": seed, "tokens": budget}
+        row: Row = {"kind": kind, "vocabulary": vocabulary, "seed": seed, "tokens": budget, "margin": settings.margin}
         found.append(row | {"bits a byte": bits_per_byte(nats, nbytes)})
     return found
 
@@ -186,28 +195,44 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
         f"{row['MB/s']:.1f} | {row['training s']:.1f} |"
         for _, row in compression.iterrows()
     )
-    trained: list[str] = []
-    for (kind, vocabulary), group in models.groupby(["kind", "vocabulary"], sort=False):
-        values = group["bits a byte"]
-        reach = f"+- {stats.t(len(values) - 1).ppf(0.975) * values.sem():.3f}" if len(values) > 1 else "one seed"
-        trained.append(f"| {kind} | {vocabulary} | {group['tokens'].iloc[0]:,} | {values.mean():.3f} | {reach} |")
+    groups = {f"{kind} {n}": group for (kind, n), group in models.groupby(["kind", "vocabulary"], sort=False)}
+    reference, margin = next(name for name in groups if name.startswith(REFERENCE[0])), models["margin"].iloc[0]
+    of_seeds = {name: list(group.sort_values("seed")["bits a byte"]) for name, group in groups.items()}
+    found = {one.variant: wording.verdict(asdict(one)) for one in compare(of_seeds, reference, margin)}
+    trained = [
+        f"| {name} | {group['tokens'].iloc[0]:,} | {wording.mean(group['bits a byte'])} | {found.get(name, '')} |"
+        for name, group in groups.items()
+    ]
+    shown = compression[
+        compression["vocabulary"].isin({tokenizers.BYTES, REFERENCE[1], compression["vocabulary"].max()})
+    ]
+    examples = "\n".join(
+        f"* {row['kind']} {row['vocabulary']}: " + " ".join(f"`{piece}`" for piece in row["example"].split(" "))
+        for _, row in shown.iterrows()
+    )
     first = ", ".join(
         f"`{left}`+`{right}`" for left, right in merges[["left", "right"]].head(12).itertuples(index=False)
     )
     return f"""![Tokenizers](tokenizers.png)
 
-All tokenizers work on UTF-8 bytes and cut words alike; sizes as the library makes them.
+All tokenizers work on UTF-8 bytes and cut words alike; sizes are those that the library makes: a unigram tokenizer has
+fewer pieces than were asked for where the sample holds no more. Speeds are of one run on a shared machine.
 
 | kind | vocabulary | bytes a token | unknown bytes | MB/s | training s |
 |---|---|---|---|---|---|
 {cut}
 
-**Models** of text alone, {models["seed"].nunique()} seeds, equal FLOPs, at the study's learning rate for their width.
+**A held-out line**, cut by some of them (a space is written as Ġ, `##` goes on with a word):
 
-| kind | vocabulary | tokens | bits a byte | 95 % interval of the mean |
-|---|---|---|---|---|
+{examples}
+
+**Models** of text alone, {models["seed"].nunique()} paired seeds, equal FLOPs, at the study's learning rate for their
+width: bits a byte, and the difference from {reference} with its 95 % interval. Margin: {margin:g}.
+
+| tokenizer | tokens | bits a byte | difference, verdict |
+|---|---|---|---|
 {chr(10).join(trained)}
 
-**Merges, step by step.** Plain byte-pair encoding (`corpus/merges.py`; a space is written as Ġ, a line's end as Ċ)
+**Merges, step by step.** Plain byte-pair encoding (`corpus/merges.py`; a line's end is written as Ċ)
 begins with {first}. Of its first {len(merges)} merges {merges["the same"].sum()} are those of the library.
 """
