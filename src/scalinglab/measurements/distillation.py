@@ -228,8 +228,10 @@ The teacher, {teacher["size"]} ({teacher["parameters"]:,} parameters), is traine
 {teacher["training tokens"]} tokens of text and skills, and needs {teacher["loss"]:.3f} nats a held-out token of text.
 Students are of {teacher["student"]} ({teacher["student parameters"]:,} parameters) and see {teacher["student tokens"]}
 tokens of the same mixture, which the teacher has read. `{HARD}` learns from the targets alone; `{LONGER}` does so on
-more tokens, with as many FLOPs as a student's training and the teacher's forward passes take together. Paired
-differences over {runs["seed"].nunique()} seeds, with 95 % intervals; less is better. Margin:
+more tokens, with as many FLOPs as a student's training and the teacher's forward passes take together. The others mix
+the loss of the targets, by the teacher's weight, with T^2 KL(teacher || student) of both distributions at a temperature
+T (Hinton et al. 2015): at T = 1 all that the teacher knows of the next token, above it rather what it finds unlikely.
+Paired differences over {runs["seed"].nunique()} seeds, with 95 % intervals; less is better. Margin:
 {teacher["margin"]:g} nats. Rates are times the study's for this size.
 
 | student | teacher's weight, at temperature | tokens | FLOPs | rate | nats | from `{HARD}` | from `{LONGER}` |
@@ -237,6 +239,7 @@ differences over {runs["seed"].nunique()} seeds, with 95 % intervals; less is be
 {chr(10).join(lines)}
 
 The best of those taught is {taught.idxmin()}: it closes {closed:.0%} of the distance between `{HARD}` and the teacher.
-Its steps take {cost:.1f} times the FLOPs of plain ones; spent on more tokens, they give {longer:.3f}. The
-teacher's own training ({teacher["FLOPs"]:.2e} FLOPs) is not counted.
+Its steps take {cost:.1f} times the FLOPs of plain ones; spent on more tokens instead, they give {longer:.3f}, which is
+{"better" if longer < taught.min() else "worse"} than all that were taught.
+The teacher's own training ({teacher["FLOPs"]:.2e} FLOPs) is not counted.
 """
