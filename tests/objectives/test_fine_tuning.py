@@ -84,3 +84,13 @@ def test_a_head_alone_tells_classes_apart_and_leaves_the_model_as_it_is(smoke: S
     )
     assert told == 1
     assert digest_of(model.state_dict()) == before
+
+
+def test_single_tokens_tell_classes_that_differ_in_them_and_no_others() -> None:
+    assert windows(10).told_by_single_tokens() == 1
+    assert windows(0).told_by_single_tokens() == pytest.approx(0.5, abs=0.2)
+    rng, label = np.random.default_rng(0), np.arange(200) % 2
+    rows = np.sort(rng.permuted(np.tile(np.arange(8), (200, 1)), axis=1), axis=1)
+    rows[label == 1] = rows[label == 1, ::-1]  # all classes have the same tokens, in another order
+    same = Windows(rows[:100], label[:100], rows[100:150], label[100:150], rows[150:], label[150:], ("a", "b"))
+    assert same.told_by_single_tokens() == 0.5

@@ -5,7 +5,6 @@ documents, and classes of windows of text after fine-tuning. Losses of different
 """
 
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,18 +17,12 @@ from scalinglab.errors import UserError
 from scalinglab.figures import forest
 from scalinglab.figures.style import SKILL_TITLES, new_figure, ordered_style
 from scalinglab.measurements import wording
+from scalinglab.measurements.told_classes import TOLD, what_pretraining_does
 from scalinglab.objectives.scores import ANSWERS, CLASSES, check_comparable
 from scalinglab.stages.objective_runs import GIVEN, Plan, Row, Runs
 from scalinglab.theory.comparison import Comparison, compare
 from scalinglab.wilson import wilson
 
-HOLLOW = {"markerfacecolor": "white"}  # of a head alone
-TOLD: dict[str, tuple[str, dict[str, Any]]] = {  # classification: a column, what it is called, how it is drawn
-    "accuracy": ("all weights, pretrained", {"color": "#2166ac", "marker": "o"}),
-    "accuracy untrained": ("all weights, untrained", {"color": "#b2182b", "marker": "s"}),
-    "accuracy frozen": ("head alone, pretrained", {"color": "#2166ac", "marker": "o", **HOLLOW}),
-    "accuracy frozen untrained": ("head alone, untrained", {"color": "#b2182b", "marker": "s", **HOLLOW}),
-}
 UNITS = {"suffix nats": "nats a token of the suffix", "loss": "nats a target"}  # others are shares
 
 
@@ -61,6 +54,7 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
         "train": len(windows.train_R),
         "test": len(windows.test_R),
         "majority": windows.majority,
+        "single tokens": windows.told_by_single_tokens(),
         "documents": settings.documents,
         "rows": settings.rows,
         "size": settings.size,
@@ -144,6 +138,9 @@ def _tasks(tables: dict[str, pd.DataFrame]) -> Figure:
         right.plot(runs[column], runs["variant"].map(place) + shift, ".", alpha=0.4, color=style["color"])
         right.plot(means, means.index.map(place) + shift, linestyle="", label=label, **style)
     right.axvline(task["majority"], color="black", linestyle=":", linewidth=1, label="largest class")
+    right.axvline(
+        task["single tokens"], color="black", linestyle="--", linewidth=1, label="naive Bayes of single tokens"
+    )
     right.set_xlabel(f"windows told rightly after fine-tuning, of {task['classes']} classes, share")
     for axis in (left, right):
         axis.set_yticks(range(len(names)), names if axis is left else [""] * len(names))
@@ -216,6 +213,8 @@ intervals (Wilson) are for the windows. The text of the files, though no label, 
 ![Tasks](tasks.png)
 
 {of_tasks}
+
+{what_pretraining_does(runs, asked["margin"], task["single tokens"])}
 
 *Own loss* is each objective's on held-out text. It is of its own targets, and so compares with none of another
 objective: `compare: loss` is refused. In rows of skills, targets are answers only, whatever the objective.
