@@ -75,6 +75,8 @@ THEORY = {
     "window": ("n w d", 1.0, 1.0),
     "linear": ("n d^2", 1.0, 2.0),
 }
+# Of what is kept for the way back, as powers of n: weights n^2, of the fused kernel none; strided ones of n sqrt(n).
+KEPT = {"full, formula": 2.0, "full, fused": 1.0, "strided": 1.5, "window": 1.0, "linear": 1.0}
 
 
 def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
@@ -187,9 +189,13 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     longest = cost[(cost["along"] == "length") & (cost["n"] == cost["n"].max())].set_index("kind")
     rows = "\n".join(
         f"| {kind} | {n['order']} | {n['time']:.2f} ({n['time in theory']:g}) | "
-        f"{width.loc[kind, 'time']:.2f} ({width.loc[kind, 'time in theory']:g}) | {n['memory']:.2f} | "
+        f"{width.loc[kind, 'time']:.2f} ({width.loc[kind, 'time in theory']:g}) | {n['memory']:.2f} ({KEPT[str(kind)]:g}) | "
         f"{longest.loc[kind, 'seconds'] * 1e3:.1f} | {longest.loc[kind, 'kept bytes'] / 1e6:.2f} |"
         for kind, n in length.iterrows()
+    )
+    others = ", ".join(
+        f"{longest.loc[kind, 'kept bytes'] / longest.loc['full, fused', 'kept bytes']:.0f} ({kind})"
+        for kind in ("strided", "window", "linear")
     )
     formula, fused = longest.loc["full, formula"], longest.loc["full, fused"]
     return f"""![Cost of attention](cost.png)
@@ -204,5 +210,6 @@ brackets those in theory.
 
 The fused kernel computes the same as the formula in {fused["seconds"] / formula["seconds"]:.2f} of the time at n =
 {cost["n"].max()}, and keeps {fused["kept bytes"] / formula["kept bytes"]:.4f} of the memory: it never writes the n x n
-weights down (Dao et al. 2022). Its time still grows with n to the {length.loc["full, fused", "time"]:.2f}.
+weights down (Dao et al. 2022). Its time still grows with n to the {length.loc["full, fused", "time"]:.2f}. The other
+kinds write their weights down, and so keep {others} times as much as the fused kernel.
 """
