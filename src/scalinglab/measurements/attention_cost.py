@@ -189,7 +189,8 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     longest = cost[(cost["along"] == "length") & (cost["n"] == cost["n"].max())].set_index("kind")
     rows = "\n".join(
         f"| {kind} | {n['order']} | {n['time']:.2f} ({n['time in theory']:g}) | "
-        f"{width.loc[kind, 'time']:.2f} ({width.loc[kind, 'time in theory']:g}) | {n['memory']:.2f} ({KEPT[str(kind)]:g}) | "
+        f"{width.loc[kind, 'time']:.2f} ({width.loc[kind, 'time in theory']:g}) | {n['memory']:.2f} "
+        f"({KEPT[str(kind)]:g}) | "
         f"{longest.loc[kind, 'seconds'] * 1e3:.1f} | {longest.loc[kind, 'kept bytes'] / 1e6:.2f} |"
         for kind, n in length.iterrows()
     )
@@ -211,5 +212,5 @@ brackets those in theory.
 The fused kernel computes the same as the formula in {fused["seconds"] / formula["seconds"]:.2f} of the time at n =
 {cost["n"].max()}, and keeps {fused["kept bytes"] / formula["kept bytes"]:.4f} of the memory: it never writes the n x n
 weights down (Dao et al. 2022). Its time still grows with n to the {length.loc["full, fused", "time"]:.2f}. The other
-kinds write their weights down, and so keep {others} times as much as the fused kernel.
+kinds are plain operations, whose every result is kept: {others} times as much as the fused kernel.
 """
