@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import norm_parts
 import pandas as pd
 import vocabulary
 from controlled import page
@@ -84,6 +85,8 @@ def pages(root: Path = ROOT) -> dict[str, str]:
             found[name] = f"{HEAD}\n\n{page(folder)}"
         elif (folder / "findings.md").exists():
             found[name] = measured_page(folder)
+        if name == "norms" and name in found:
+            found[name] += norm_parts.section()
         if name in found and name in SLOW_EMBEDDING:
             found[name] += f"\n{THEN}"
     rows = [
