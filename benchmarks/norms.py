@@ -115,7 +115,7 @@ def run(study: Study, size: str, tokens: str, seed: int, factor: float, name: st
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", nargs="*", type=int, default=[1, 2, 3])
+    parser.add_argument("--seeds", nargs="*", type=int, default=[1, 2, 3, 4, 5])
     arguments = parser.parse_args()
     params = pipeline.all_params()
     protocol = protocol_of(params, "norms")

@@ -87,14 +87,16 @@ def in_words(verdicts: pd.DataFrame, study: dict) -> str:
     ):
         if verdict in groups.groups:
             rows = groups.get_group(verdict).sort_values("difference", key=abs, ascending=False)
-            names = [
-                f"{row.variant} ({row.difference:+.3f})"
-                if math.isfinite(row.difference)
-                else f"{row.variant} (diverged)"
-                for row in rows.itertuples()
-            ]
+            names = [f"{row.variant} ({_amount(row.difference)})" for row in rows.itertuples()]
             said.append(f"{words.format(**study)}: {', '.join(names)}.")
     return f"**Against `{study['reference']}`.** {' '.join(said)}"
+
+
+def _amount(difference: float) -> str:
+    """A difference; of runs that diverged, whose they are."""
+    if math.isfinite(difference):
+        return f"{difference:+.3f}"
+    return "the reference diverged" if difference < 0 else "diverged"
 
 
 def _keys(study: dict) -> list[str]:
@@ -137,6 +139,8 @@ def _difference(difference: float, low: float, high: float, table: pd.DataFrame)
     """Two cells: the difference and its interval; where runs diverged, how many, and the mean of the others."""
     if math.isfinite(difference):
         return f"{difference:+.3f} | {low:+.3f} to {high:+.3f}"
+    if difference < 0:
+        return "the reference diverged | "
     loss = table["loss"]
     rest = f", the others have {loss.mean():.3f}" if loss.notna().any() else ""
     return f"{loss.isna().sum()} of {len(loss)} diverged{rest} | "

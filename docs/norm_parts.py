@@ -1,16 +1,16 @@
 """What docs/theory/norms.md says of the parts of batch norm, from benchmarks/results/norms.json."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
-from reliability import ROOT
 
 from scalinglab.measurements import wording
 
 
-def section() -> str:
+def section(root: Path) -> str:
     """A table of norms between RMSNorm and batch norm, and what of them decides; empty where nothing was measured."""
-    path = ROOT / "benchmarks/results/norms.json"
+    path = root / "benchmarks/results/norms.json"
     if not path.exists():
         return ""
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -28,7 +28,7 @@ def section() -> str:
         "norms that divide all of a batch by one number, or each channel by one, and so leave a token's size beside "
         "that of others; and RMSNorm, which does not, with the mean of the batch taken off. Growth: of the residual "
         "stream, its root mean square behind the last block over that before the first. Where a token's size does not "
-        "count for what reads it, nothing holds it back.",
+        "count for what reads it, nothing need hold it back.",
         "",
         "| norm | rate, times the study's | loss | difference, 95 % interval, verdict | growth | at the highest rate |",
         "|---|---|---|---|---|---|",

@@ -1,6 +1,7 @@
 """The pages of docs/theory/, one a question that has results, and their index (see update_readme.py)."""
 
 import json
+import re
 from pathlib import Path
 
 import norm_parts
@@ -14,12 +15,12 @@ from scalinglab.theory.course import by_lecture
 ROOT = Path(__file__).parent.parent
 # Results from before the embedding had a rate of its own in the study. A name goes when its question is run anew.
 SLOW_EMBEDDING = {
+    "norms",
     "attention_scale",
     "attention_maps",
     "attention_kinds",
     "positions",
     "feed_forward",
-    "norms",
     "precision",
     "number_formats",
     "tokenizers",
@@ -86,7 +87,7 @@ def pages(root: Path = ROOT) -> dict[str, str]:
         elif (folder / "findings.md").exists():
             found[name] = measured_page(folder)
         if name == "norms" and name in found:
-            found[name] += norm_parts.section()
+            found[name] += norm_parts.section(root)
         if name in found and name in SLOW_EMBEDDING:
             found[name] += f"\n{THEN}"
     rows = [
@@ -135,6 +136,6 @@ def measured_page(folder: Path) -> str:
     """One measurement: its question and what it found, with its figures."""
     asked = json.loads((folder / "measurement.json").read_text(encoding="utf-8"))
     text = (folder / "findings.md").read_text(encoding="utf-8")
-    text = text.replace("](", f"](../../results/theory/{asked['name']}/")
+    text = re.sub(r"(!\[[^\]]*\]\()", rf"\1../../results/theory/{asked['name']}/", text)
     settings = ", ".join(f"{key} {value}" for key, value in asked["settings"].items())
     return f"{HEAD}\n\n# {asked['question']}\n\n{text}\nWith the parameters of `{asked['study']}`; {settings}.\n"

@@ -11,6 +11,7 @@ from scalinglab import config
 from scalinglab.model.shape import shape_of
 from scalinglab.skills import skill
 from scalinglab.skills.base import Skill
+from scalinglab.training.schedule import RateLaw
 
 STUDY, SIZE = "laptop", "d64"
 
@@ -25,22 +26,27 @@ def section() -> str:
     shape, training = shape_of(SIZE, study.model, vocabulary, study.mixture.seq_len), study.training
     exact = pd.read_csv(ROOT / f"results/{STUDY}/table/exact.csv")
     skills = [f"* *{one.name}*: {_told(one)} {_bounds(exact, one.name)}" for one in map(skill, study.mixture.skills)]
-    peak = law["prefactor"] * shape.d_model ** law["exponent"]
+    peak, share = RateLaw(**law).peak(SIZE), study.mixture.skill_share
+    shift = (
+        " Before attention, a token shift mixes in the position before: even the first layer's keys tell what stands "
+        "before them."
+        if study.model.token_shift
+        else ""
+    )
     return "\n".join(
         [
             "## Words",
             "",
             f"* *`{STUDY}`*: the default study, whose parameters a page has where it says nothing else "
-            f"(presets/{STUDY}.yaml). Half text (source code and documentation of Python packages), half documents of "
-            f"skills; of the latter, losses are not part of `a held-out token`.",
+            f"(presets/{STUDY}.yaml). {1 - share:.0%} text (source code and documentation of Python "
+            f"packages), {share:.0%} documents of skills; of the latter, losses are not part of `a held-out token`.",
             f"* *{SIZE}*: {shape.n_layer} layers of width {shape.d_model}, {shape.n_head} heads of {shape.head_dim} "
             f"channels, hidden width {shape.d_ff} of the feed-forward part; a context of {shape.seq_len} tokens out of "
-            f"{vocabulary:,} (a uniform guess costs {math.log(vocabulary):.2f} nats). Before attention, a token shift "
-            "mixes in the position before: even the first layer's keys tell what stands before them.",
+            f"{vocabulary:,} (a uniform guess costs {math.log(vocabulary):.2f} nats).{shift}",
             f"* *the study's rate*: at the peak, {law['prefactor']:.3g} width^{law['exponent']:.2g} by the study's own "
             f"sweeps, for {SIZE} {peak:.2g}; the embedding's is {training.embedding_rate:g}. Warmup takes "
             f"{training.warmup_tokens:,} tokens, the decay to zero at the end {training.anneal_share:.0%} of a run "
-            f"(wsd); a step has {training.batch_tokens:,} tokens; gradients are clipped at norm "
+            f"({training.schedule}); a step has {training.batch_tokens:,} tokens; gradients are clipped at norm "
             f"{training.clip_norm:g}.",
             "* *nats*: of cross-entropy, the mean over tokens of held-out documents.",
             *skills,

@@ -52,3 +52,10 @@ def test_a_rate_at_which_a_variant_fails_hides_no_other(protocol: Protocol) -> N
     assert low < 3.0
     assert 3.3 < high < 5
     assert [list(line.get_xdata()) for line in figure.axes[0].lines if line.get_marker() == "x"] == [[2.0], [1.0]]
+
+
+@pytest.mark.parametrize("others", [[3.2, 3.1, 3.3, 3, 3, 3], [math.nan] * 6])
+def test_a_variant_that_always_failed_is_drawn_too(protocol: Protocol, others: list[float]) -> None:
+    figure = details.draw(protocol, {"rope": runs([math.nan] * 6), "none": runs(others)})
+    crosses = [len(line.get_xdata()) for line in figure.axes[0].lines if line.get_marker() == "x"]
+    assert crosses[0] == 3

@@ -58,21 +58,20 @@ def test_from_depths_to_the_text(smoke: Study) -> None:
     deepest = tables["checkpointing"].query("layers == 9").set_index("policy")["peak bytes"]
     assert deepest["groups of sqrt(L)"] < 0.6 * deepest["keep everything"]
     assert tables["checkpointing"]["largest difference"].max() == 0
-    for policy, held in deepest.items():
-        assert predicted(tables["checkpointing"], str(policy), 9) == pytest.approx(held, rel=0.25)
+    for policy in ("each layer", "groups of sqrt(L)"):
+        assert predicted(tables["checkpointing"], policy, 9) == pytest.approx(deepest[policy], rel=0.15)
     assert tables["accumulation"]["peak bytes"].is_monotonic_decreasing
     assert "| each layer | L | " in findings(tables)
     assert set(figures(tables)) == {"memory"}
 
 
 def test_what_a_layer_keeps_is_counted_in_its_inputs() -> None:
-    """100 bytes whatever the depth; a layer has parameters of 8, keeps 60 and has an input of 20."""
+    """100 bytes whatever the depth, and 60 a layer whose input has 20."""
     layers = [1, 4, 9]
-    plain = pd.DataFrame({"layers": layers, "peak bytes": [100 + 68 * n for n in layers]})
-    plain["parameter bytes"] = 8 * plain["layers"]
+    plain = pd.DataFrame({"layers": layers, "peak bytes": [100 + 60 * n for n in layers]})
     table = plain.assign(policy="keep everything", **{"input bytes": 20})
     table = pd.concat([table.assign(policy="each layer", **{"peak bytes": 7}), table])
     assert kept_ratio(table) == 3
-    assert predicted(table, "keep everything", 9) == 100 + 68 * 9
-    assert predicted(table, "each layer", 9) == 100 + 8 * 9 + 20 * (9 + 3)
-    assert predicted(table, "groups of sqrt(L)", 9) == 100 + 8 * 9 + 20 * (3 + 3 * 3)
+    assert predicted(table, "keep everything", 9) == 100 + 60 * 9
+    assert predicted(table, "each layer", 9) == 100 + 20 * (9 + 3)
+    assert predicted(table, "groups of sqrt(L)", 9) == 100 + 20 * (3 + 3 * 3)

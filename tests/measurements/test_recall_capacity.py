@@ -16,7 +16,7 @@ from scalinglab.model.shape import shape_of
 
 def settings(**changes: Any) -> Settings:
     mixers = {"softmax": Mixer("causal", 8), "state": Mixer("selective", 4)}
-    tiny = Settings("d8", "4k", (1, 2), 8, (0.01, 0.02), (1, 2, 3), 8, 0.02, 0.9, mixers)
+    tiny = Settings("d8", "4k", 256, (1, 2), 8, (0.01, 0.02), (1, 2, 3), 8, 0.02, 0.9, mixers)
     return dataclasses.replace(tiny, **changes)
 
 

@@ -158,7 +158,7 @@ def test_ways_of_writing(params: dict[str, Any]) -> None:
 def test_models_of_different_tokenizers_compare_in_bits_a_byte(params: dict[str, Any]) -> None:
     """A model that knows nothing needs ln V nats a token, whatever stands for one."""
     params["measured"] = yaml.safe_load((ROOT / "studies/tokenizers.yaml").read_text())["measured"]
-    tiny = {"vocabularies": [512], "trained": [512], "size": "d8", "tokens": "4k", "merges": 20, "seeds": [1, 2]}
+    tiny = {"vocabularies": [512], "trained": [512], "reference": 512, "size": "d8", "tokens": "4k", "merges": 20}
     params["measured"]["tokenizers"]["settings"] |= tiny
     write_json(Paths("smoke").rate_law, {"prefactor": 1e-9, "exponent": 0.0})
     measure.run(params, "tokenizers")

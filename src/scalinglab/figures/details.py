@@ -59,10 +59,11 @@ def _sweep(axis: Axes, protocol: Protocol, runs: Mapping[str, pd.DataFrame], sty
     axis.minorticks_off()
     axis.set_xlabel("learning rate, times the study's")
     axis.set_ylabel(protocol.unit)
-    lowest, title = min(line["loss"].min() for line in sweeps.values()), "the sweep, of another seed"
+    lowest, title = pd.concat(sweeps.values())["loss"].min(), "the sweep, of another seed"
     bad = {name: line.loc[~(line["loss"] <= lowest + WORST), "factor"] for name, line in sweeps.items()}
     if any(map(len, bad.values())):
-        axis.set_ylim(lowest - 0.05 * WORST, lowest + WORST)
+        if math.isfinite(lowest):
+            axis.set_ylim(lowest - 0.05 * WORST, lowest + WORST)
         title += f";\ncrosses: diverged, or more than {WORST:g} above the lowest"
     for i, (name, factors) in enumerate(bad.items()):
         at = [1 - 0.03 * (i + 1)] * len(factors)  # of the axis' height; below each other, as they may coincide

@@ -89,7 +89,6 @@ def _policies(settings: Settings, study: Study, layers: int) -> list[Row]:
             "policy": policy,
             "layers": layers,
             "input bytes": tokens_BT[:, :-1].numel() * model.shape.d_model * next(model.parameters()).element_size(),
-            "parameter bytes": sum(one.numel() * one.element_size() for one in model.parameters()),
             "peak bytes": peak_bytes(step),
             "seconds": best[policy],
             "largest difference": _difference(step(), plain),
@@ -148,26 +147,25 @@ def _power(line: pd.DataFrame, column: str) -> float:
 
 
 def kept_ratio(table: pd.DataFrame) -> float:
-    """What a layer keeps for its way back, in units of its input: from how memory grows where everything is kept, the
-    gradients of its parameters apart."""
+    """What a layer keeps for its way back, in units of its input: from how memory grows where everything is kept."""
     plain = table[table["policy"] == "keep everything"].sort_values("layers")
     first, last = plain.iloc[0], plain.iloc[-1]
-    grown = (last["peak bytes"] - last["parameter bytes"]) - (first["peak bytes"] - first["parameter bytes"])
-    return float(grown / (last["layers"] - first["layers"]) / last["input bytes"])
+    a_layer = (last["peak bytes"] - first["peak bytes"]) / (last["layers"] - first["layers"])
+    return float(a_layer / last["input bytes"])
 
 
 def predicted(table: pd.DataFrame, policy: str, layers: int) -> float:
-    """Bytes of a step: gradients, the inputs of groups of g layers, and what one group keeps, r inputs a layer.
+    """Bytes of a step at its peak, when the way back begins: the inputs of groups of g layers, and what one keeps.
 
-    L / g + r g (Chen et al. 2016, section 4.1, for r = 1); r and what is outside the layers are taken from where
+    L / g + r g inputs (Chen et al. 2016, section 4.1, for r = 1). r and what is outside the layers are fitted to where
     everything is kept.
     """
     plain = table[table["policy"] == "keep everything"].sort_values("layers").set_index("layers")
     ratio, unit, shallow = kept_ratio(table), float(plain["input bytes"].iloc[0]), plain.index[0]
-    outside = plain["peak bytes"].iloc[0] - plain["parameter bytes"].iloc[0] - ratio * unit * shallow
+    outside = plain["peak bytes"].iloc[0] - ratio * unit * shallow
     group = POLICIES[policy](layers)
     held = layers / group + ratio * group if group else ratio * layers
-    return float(plain.loc[layers, "parameter bytes"] + outside + held * unit)
+    return float(outside + held * unit)
 
 
 def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
@@ -237,9 +235,9 @@ differences over all depths.
 {rows}
 
 A layer keeps {ratio:.0f} times its own input. Groups of g of L layers keep L/g inputs and, while one group is computed
-again, what its g layers keep, L/g + {ratio:.0f} g inputs together (*predicted*, with the gradients): least at
-g = sqrt(L / {ratio:.0f}), which is {math.sqrt(depth / ratio):.1f} at L = {depth}. The rule of sqrt(L) takes a layer to
-keep no more than its input (Chen et al. 2016). Here groups of one hold {each / 1e6:.0f} MB, of sqrt(L)
+again, what its g layers keep, L/g + {ratio:.0f} g inputs together (*predicted*; of keeping everything, fitted): least
+at g = sqrt(L / {ratio:.0f}), which is {math.sqrt(depth / ratio):.1f} at L = {depth}. The rule of sqrt(L) takes a layer
+to keep no more than its input (Chen et al. 2016). Here groups of one hold {each / 1e6:.0f} MB, of sqrt(L)
 {groups / 1e6:.0f} MB; their powers of L are alike because of what one group keeps, which is not yet small beside L.
 
 **Accumulation.** The batch in parts one after the other, {parts["layers"].iloc[0]} layers in float64.

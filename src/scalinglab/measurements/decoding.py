@@ -23,7 +23,7 @@ from scalinglab.evaluation.decoding import Strategy, generate
 from scalinglab.evaluation.text import token_losses
 from scalinglab.figures.style import new_figure, ordered_style
 from scalinglab.files import read_json
-from scalinglab.measurements import Row
+from scalinglab.measurements import Row, wording
 from scalinglab.measurements.powers import power
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.shape import shape_of
@@ -147,7 +147,7 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     likeliest = others.loc[others["nats"].idxmin()]
     nearest = others.loc[(others["nats"] - itself["nats"]).abs().idxmin()]
     last, powers = speed.iloc[-1], _powers(speed)
-    samples = "\n".join(f"* {row['strategy']}: `{_shown(row['sample'])}`" for _, row in table.iterrows())
+    samples = "\n".join(f"* {row['strategy']}: {wording.code(row['sample'])}" for _, row in table.iterrows())
     return f"""![Ways of writing](decoding.png)
 
 A model of {itself["size"]} after {itself["tokens"]} tokens continues held-out text to the end of its context.
@@ -162,7 +162,7 @@ The likeliest text is written by {likeliest["strategy"]} ({likeliest["nats"]:.2f
 {likeliest["repeated"]:.0%} repeated); real text has {itself["nats"]:.2f} and {itself["repeated"]:.0%}. Nearest to that
 in likelihood comes {nearest["strategy"]} ({nearest["nats"]:.2f}).
 
-**One continuation each** of `{_shown(itself["prompt"])}`:
+**One continuation each** of {wording.code(itself["prompt"])}:
 
 {samples}
 
@@ -171,8 +171,3 @@ each token. With a memory the time a token grows with the length to the {powers[
 without to the {powers["without"]:.2f}; at {last["length"]:.0f} tokens a memory is
 {last["without"] / last["with a memory"]:.1f} times as fast.
 """
-
-
-def _shown(text: str) -> str:
-    """A text within a line of Markdown; breaks of lines as arrows."""
-    return " ".join(str(text).replace("`", "'").replace("\n", " ↵ ").split())

@@ -202,6 +202,13 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     return {"distillation": figure}
 
 
+def beside(verdicts: pd.DataFrame) -> str:
+    """What became of those that were taught, beside a student that took the same FLOPs alone."""
+    found = verdicts.loc[LONGER]["verdict"].drop(HARD)
+    said = [f"{verdict} {', '.join(group.index)}" for verdict, group in found.groupby(found, sort=False)]
+    return f"beside that student, {'; '.join(said)}."
+
+
 def findings(tables: dict[str, pd.DataFrame]) -> str:
     runs, teacher = tables["runs"][tables["runs"]["role"] == "run"], tables["teacher"].iloc[0]
     verdicts = tables["verdicts"].set_index(["against", "variant"])
@@ -239,7 +246,7 @@ Paired differences over {runs["seed"].nunique()} seeds, with 95 % intervals; les
 {chr(10).join(lines)}
 
 The best of those taught is {taught.idxmin()}: it closes {closed:.0%} of the distance between `{HARD}` and the teacher.
-Its steps take {cost:.1f} times the FLOPs of plain ones; spent on more tokens instead, they give {longer:.3f}, which is
-{"better" if longer < taught.min() else "worse"} than all that were taught.
+Its steps take {cost:.1f} times the FLOPs of plain ones; spent on more tokens instead, they give {longer:.3f}:
+{beside(verdicts)}
 The teacher's own training ({teacher["FLOPs"]:.2e} FLOPs) is not counted.
 """

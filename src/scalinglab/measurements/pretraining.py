@@ -187,6 +187,14 @@ def report(tables: dict[str, pd.DataFrame]) -> str:
         shares += [interval(row[column], task["test"]) for column in TOLD]
         shares.append(wording.chosen(row["tuning factor"], task["slowest"], task["fastest"]))
         tasks.append(f"| {name} | {row['loss']:.3f} | {' | '.join(shares)} |")
+    at_edge = [
+        f"{name} ({column.removeprefix('tuning factor').strip() or 'pretrained'})"
+        for column in runs
+        if column.startswith("tuning factor")
+        for name, row in means.iterrows()
+        if task["slowest"] < task["fastest"] and row[column] in (task["slowest"], task["fastest"])
+    ]
+    edges = f"Rates of fine-tuning at an edge of those tried: {', '.join(at_edge)}." if at_edge else ""
     bounds = tables["bounds"].set_index("skill")
     no_classes = "| " * (len(TOLD) + 1)
     for bound, what in (("floor", "*optimum without examples*"), ("Bayes", "*Bayes optimum*")):
@@ -214,7 +222,9 @@ intervals (Wilson) are for the windows. The text of the files, though no label, 
 
 {of_tasks}
 
-{what_pretraining_does(runs, asked["margin"], task["single tokens"])}
+{edges}
+
+{what_pretraining_does(runs, task["single tokens"])}
 
 *Own loss* is each objective's on held-out text. It is of its own targets, and so compares with none of another
 objective: `compare: loss` is refused. In rows of skills, targets are answers only, whatever the objective.

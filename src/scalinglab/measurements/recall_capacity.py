@@ -46,6 +46,7 @@ class Mixer:
 class Settings:
     size: str
     tokens: str
+    batch_tokens: PositiveInt
     pairs: Annotated[tuple[PositiveInt, ...], Field(min_length=2)]
     symbols: PositiveInt
     rates: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
@@ -118,7 +119,7 @@ def _recall(
     """Accuracy of one trained model on documents of a split, by their number of pairs; 0 where it diverged."""
     length = _length(settings)
     # One rate for all, the embedding too: it is what is swept.
-    whole_rows = study.training.batch_tokens // length * length
+    whole_rows = max(1, settings.batch_tokens // length) * length
     training = replace(study.training, batch_tokens=whole_rows, embedding_rate=0.0)
     steps = steps_of(tokens_of(settings.tokens), training.batch_tokens)
     rows_RT, scored_RT = rows_of(settings, "train", seed, steps * training.batch_tokens // length, settings.pairs)

@@ -24,6 +24,7 @@ from scalinglab.corpus import tokenizers
 from scalinglab.corpus.documents import read_documents
 from scalinglab.corpus.merges import learn_merges
 from scalinglab.corpus.packing import text_rows
+from scalinglab.errors import UserError
 from scalinglab.evaluation.text import bits_per_byte, token_losses
 from scalinglab.figures.style import new_figure, ordered_style
 from scalinglab.measurements import Row, wording
@@ -39,7 +40,8 @@ from scalinglab.training.loop import Stretch, train
 from scalinglab.training.optimiser import AdamW
 from scalinglab.training.schedule import run_rates, steps_of
 
-REFERENCE = ("bpe", 1024)  # whose tokens decide how many FLOPs all get
+REFERENCE = "bpe"  # of one vocabulary: its tokens decide how many FLOPs all get, and others are compared with it
+BYTES_A_TOKEN = 4  # of English; so much of the held-out text has about as many tokens as the study's
 
 
 @dataclass(frozen=True, config=config.STRICT)
@@ -51,18 +53,22 @@ class Settings:
     size: str
     tokens: str
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+    reference: PositiveInt
     margin: PositiveFloat
 
 
 def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     """Tables `compression`, a row a tokenizer; `models`, a row a tokenizer and seed; `merges`, beside a reference."""
+    if settings.reference not in set(settings.trained) & set(settings.vocabularies):
+        raise UserError(f"tokenizers: reference = {settings.reference}: trained and vocabularies must hold it too")
     documents = Paths(study.study).documents
     texts, held_out = ([one.text for one in read_documents(documents, split)] for split in ("train", "validation"))
     sample = _first_bytes(texts, settings.sample_bytes)
+    held_out = _first_bytes(held_out, BYTES_A_TOKEN * study.mixture.validation_tokens)  # the same text for all
     line = _example(held_out)
     compression: list[Row] = []
     trained: list[Row] = []
-    flops = _flops(study, settings, REFERENCE[1]) * tokens_of(settings.tokens)
+    flops = _flops(study, settings, settings.reference) * tokens_of(settings.tokens)
     for kind in tokenizers.KINDS:
         for size in settings.vocabularies if kind != "bytes" else (tokenizers.BYTES,):
             begun = time.perf_counter()
@@ -82,7 +88,10 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
                 }
             )
             if size in (*settings.trained, tokenizers.BYTES):
-                trained += _models(study, settings, tokenizer, kind, texts, tokens, flops)
+                trained += [
+                    {"tokenizer": f"{kind} {size}", **row}
+                    for row in _models(study, settings, tokenizer, kind, texts, tokens, flops)
+                ]
     return {"compression": compression, "models": trained, "merges": _merges(sample, settings.merges)}
 
 
@@ -129,7 +138,7 @@ def _models(
         rows_RT, np.ones((len(rows_RT), seq_len), bool), study.training.batch_tokens, study.mixture.repeat
     )
     batches.check(steps, f"tokenizers: {kind} {vocabulary}")
-    held_RT = text_rows(held_out, seq_len)[: study.mixture.validation_tokens // seq_len]
+    held_RT = text_rows(held_out, seq_len)
     nbytes = int(np.array(tokenizers.bytes_of(tokenizer))[held_RT[:, 1:]].sum())
     rates_of = run_rates(read_rate_law(study).peak(settings.size), steps, study.training)
     device = pick_device(study)
@@ -143,7 +152,8 @@ def _models(
             replace(study.execution, compile=False), lambda step, point: None, 0,
         )  # fmt: skip
         nats = float(token_losses(model, held_RT, study.evaluation.batch_rows).sum()) if finished else float("nan")
-        row: Row = {"kind": kind, "vocabulary": vocabulary, "seed": seed, "tokens": budget, "margin": settings.margin}
+        row: Row = {"kind": kind, "vocabulary": vocabulary, "seed": seed, "tokens": budget}
+        row |= {"reference": settings.reference, "margin": settings.margin}
         found.append(row | {"bits a byte": bits_per_byte(nats, nbytes)})
     return found
 
@@ -195,8 +205,9 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
         f"{row['MB/s']:.1f} | {row['training s']:.1f} |"
         for _, row in compression.iterrows()
     )
-    groups = {f"{kind} {n}": group for (kind, n), group in models.groupby(["kind", "vocabulary"], sort=False)}
-    reference, margin = next(name for name in groups if name.startswith(REFERENCE[0])), models["margin"].iloc[0]
+    groups = {str(name): group for name, group in models.groupby("tokenizer", sort=False)}
+    vocabulary, margin = models["reference"].iloc[0], models["margin"].iloc[0]
+    reference = f"{REFERENCE} {vocabulary}"
     of_seeds = {name: list(group.sort_values("seed")["bits a byte"]) for name, group in groups.items()}
     found = {one.variant: wording.verdict(asdict(one)) for one in compare(of_seeds, reference, margin)}
     trained = [
@@ -204,10 +215,10 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
         for name, group in groups.items()
     ]
     shown = compression[
-        compression["vocabulary"].isin({tokenizers.BYTES, REFERENCE[1], compression["vocabulary"].max()})
+        compression["vocabulary"].isin({tokenizers.BYTES, vocabulary, compression["vocabulary"].max()})
     ]
     examples = "\n".join(
-        f"* {row['kind']} {row['vocabulary']}: " + " ".join(f"`{piece}`" for piece in row["example"].split(" "))
+        f"* {row['kind']} {row['vocabulary']}: " + " ".join(wording.code(piece) for piece in row["example"].split(" "))
         for _, row in shown.iterrows()
     )
     first = ", ".join(

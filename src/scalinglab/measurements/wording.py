@@ -25,9 +25,15 @@ def verdict(one: Mapping[str, Any]) -> str:
     """`+0.040 (+0.030 to +0.050), worse`, of a row of theory.comparison.Comparison."""
     if not np.isfinite(one["difference"]):
         return f"diverged, {one['verdict']}"
-    return f"{one['difference']:+.3f} ({one['low']:+.3f} to {one['high']:+.3f}), {one['verdict']}"
+    interval = f" ({one['low']:+.3f} to {one['high']:+.3f})" if np.isfinite(one["low"]) else ""  # none of few seeds
+    return f"{one['difference']:+.3f}{interval}, {one['verdict']}"
 
 
 def chosen(value: float, smallest: float, largest: float) -> str:
     """What was chosen among values from the smallest to the largest, and whether it is one of these."""
     return f"{value:g}" + (" (edge)" if smallest < largest and value in (smallest, largest) else "")
+
+
+def code(text: str) -> str:
+    """A text as code within a line of Markdown; breaks of lines as arrows."""
+    return f"`{' '.join(str(text).replace('`', chr(39)).replace(chr(10), ' ↵ ').split())}`"

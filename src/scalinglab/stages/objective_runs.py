@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cache, partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -129,12 +129,14 @@ class Runs:
         row = {"role": role, "seed": seed, "factor": factor, **row, **self._scores(model, asked, role == "run")}
         if role == "run":
             of = [asdict(variant), asdict(self._reference), factor]
+            swept = cache(lambda: self._trained(variant, SWEEP_SEED, factor)[0])
             for frozen in (True, False):  # all weights last: it changes the model
                 means = " frozen" if frozen else ""
-                rate = self._tuning_rate(of, lambda: self._trained(variant, SWEEP_SEED, factor)[0], asked, frozen)
+                rate = self._tuning_rate(of, swept, asked, frozen)
                 row[f"accuracy{means}"] = self._classified(model, asked, seed, rate, self._windows, frozen)
-                row[f"accuracy{means} untrained"] = self._untrained(variant, asked, seed, frozen)
-            row["tuning factor"] = rate
+                rate_untrained, told = self._untrained(variant, asked, seed, frozen)
+                row |= {f"accuracy{means} untrained": told}
+                row |= {f"tuning factor{means}": rate, f"tuning factor{means} untrained": rate_untrained}
         return row if finished else {key: value if key in GIVEN else float("nan") for key, value in row.items()}
 
     def _trained(self, variant: Variant, seed: int, factor: float) -> tuple[Decoder, Row, bool]:
@@ -218,8 +220,8 @@ class Runs:
             self._finished[key] = {"factor": max(found, key=lambda rate: found[rate])}
         return self._finished[key]["factor"]
 
-    def _untrained(self, variant: Variant, asked: Objective, seed: int, frozen: bool) -> float:
-        """Accuracy without pretraining, measured once for all variants of equal stacks that read a window alike."""
+    def _untrained(self, variant: Variant, asked: Objective, seed: int, frozen: bool) -> tuple[float, float]:
+        """Rate and accuracy without pretraining, measured once for all of equal stacks that read a window alike."""
         _, two_way = asked.window(torch.zeros(1, 1, dtype=torch.long), self._specials)
         stacks = "one" if variant.architecture != "encoder-decoder" else variant.layers or "shared out"
         rate = self._tuning_rate([stacks, two_way], lambda: self._model(variant, SWEEP_SEED), asked, frozen)
@@ -227,7 +229,7 @@ class Runs:
         if key not in self._finished:
             model = self._model(variant, seed)
             self._finished[key] = {"accuracy": self._classified(model, asked, seed, rate, self._windows, frozen)}
-        return self._finished[key]["accuracy"]
+        return rate, self._finished[key]["accuracy"]
 
     def _model(self, variant: Variant, seed: int) -> Decoder:
         """An untrained model; its context has room for what objectives add to a row."""
