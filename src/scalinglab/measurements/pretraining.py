@@ -131,7 +131,7 @@ def _tasks(tables: dict[str, pd.DataFrame]) -> Figure:
         for bound, dashes in (("floor", ":"), ("Bayes", "--")):
             at = bounds.loc[title, bound]
             left.axvline(at, color=styles[column]["color"], linestyle=dashes, linewidth=1, alpha=0.7)
-    left.set_xlabel("last answers that are right, share; dotted: without examples, dashed: Bayes optimum", fontsize=8)
+    left.set_xlabel("last answers that are right, share\n(dotted: without examples, dashed: Bayes optimum)")
     for i, (column, (label, style)) in enumerate(TOLD.items()):
         shift = 0.18 * (i - (len(TOLD) - 1) / 2)
         means = runs.groupby("variant")[column].mean()
@@ -141,7 +141,7 @@ def _tasks(tables: dict[str, pd.DataFrame]) -> Figure:
     right.axvline(
         task["single tokens"], color="black", linestyle="--", linewidth=1, label="naive Bayes of single tokens"
     )
-    right.set_xlabel(f"windows told rightly after fine-tuning, of {task['classes']} classes, share")
+    right.set_xlabel(f"windows told rightly after fine-tuning,\nof {task['classes']} classes, share")
     for axis in (left, right):
         axis.set_yticks(range(len(names)), names if axis is left else [""] * len(names))
         axis.set_ylim(len(names) - 0.4, -0.6)

@@ -214,9 +214,7 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
         f"| {name} | {group['tokens'].iloc[0]:,} | {wording.mean(group['bits a byte'])} | {found.get(name, '')} |"
         for name, group in groups.items()
     ]
-    shown = compression[
-        compression["vocabulary"].isin({tokenizers.BYTES, vocabulary, compression["vocabulary"].max()})
-    ]
+    shown = compression[compression["vocabulary"].isin({tokenizers.BYTES, vocabulary, compression["vocabulary"].max()})]
     examples = "\n".join(
         f"* {row['kind']} {row['vocabulary']}: " + " ".join(wording.code(piece) for piece in row["example"].split(" "))
         for _, row in shown.iterrows()
