@@ -10,6 +10,7 @@ import pandas as pd
 from reliability import ROOT
 
 from scalinglab.config import tokens_of
+from scalinglab.measurements import wording
 from scalinglab.model.attention import ATTENTIONS
 from scalinglab.model.positions import POSITIONS
 from scalinglab.theory.measures import MEASURES
@@ -35,7 +36,7 @@ def page(folder: Path) -> str:
     lines = [
         f"# {study['question']}",
         "",
-        in_words(verdicts, study),
+        wording.in_words(verdicts, study["reference"], study["margin"]),
         "",
         f"On the data of `{study['study']}`: {study['size']}, {study['tokens']} tokens a run, {len(reference)} paired "
         f"seeds. Differences from `{study['reference']}` ({reference['loss'].mean():.3f}), in {study['unit']}; less is "
@@ -73,30 +74,6 @@ def page(folder: Path) -> str:
             ),
         ]
     return "\n".join([*lines, ""])
-
-
-def in_words(verdicts: pd.DataFrame, study: dict) -> str:
-    """The verdicts as a paragraph, the largest differences first."""
-    groups, said = verdicts.groupby("verdict"), []
-    for verdict, words in (
-        ("better", "Better"),
-        ("worse", "Worse"),
-        ("equivalent", "Equivalent (certainly less than {margin:g} apart)"),
-        ("inconclusive", "Not told apart, nor shown to be equivalent"),
-        ("no verdict", "Without a verdict (fewer than 3 seeds)"),
-    ):
-        if verdict in groups.groups:
-            rows = groups.get_group(verdict).sort_values("difference", key=abs, ascending=False)
-            names = [f"{row.variant} ({_amount(row.difference)})" for row in rows.itertuples()]
-            said.append(f"{words.format(**study)}: {', '.join(names)}.")
-    return f"**Against `{study['reference']}`.** {' '.join(said)}"
-
-
-def _amount(difference: float) -> str:
-    """A difference; of runs that diverged, whose they are."""
-    if math.isfinite(difference):
-        return f"{difference:+.3f}"
-    return "the reference diverged" if difference < 0 else "diverged"
 
 
 def _keys(study: dict) -> list[str]:

@@ -75,7 +75,7 @@ def test_a_page_holds_what_the_results_say(tmp_path: Path, monkeypatch: pytest.M
     )
     assert "| none | as in the study | 1 of 2 diverged, the others have 3.100 |  | worse | 1 |" in page
     assert "| none | 0.5 |" in page
-    assert "**Against `rmsnorm`.** Worse: none (diverged), layernorm (+0.040)." in page
+    assert "**Against `rmsnorm`.** Worse: none (diverged); layernorm (+0.040)." in page
     assert "* `model.norm`: rmsnorm | layernorm | batchnorm | none" in page
 
 

@@ -201,7 +201,9 @@ def report(tables: dict[str, pd.DataFrame]) -> str:
         shares = [f"{bounds.loc[column.removeprefix('skill '), bound]:.1%}" for column in skills]
         tasks.append(f"| {what} | | {' | '.join(shares)} {no_classes}|")
     lines, of_tasks, packages = "\n".join(main), "\n".join(tasks), task["names"].replace(" ", ", ")
-    return f"""![Differences](forest.png)
+    return f"""{wording.in_words(table, asked["reference"], asked["margin"])}
+
+![Differences](forest.png)
 
 Models of {task["size"]}, {asked["seeds"]} paired seeds; each variant at the best of its rates (times the study's),
 chosen by suffix nats on another seed. Compared: {asked["compare"]}; margin {asked["margin"]:g}. Suffix nats: of the

@@ -209,7 +209,8 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     vocabulary, margin = models["reference"].iloc[0], models["margin"].iloc[0]
     reference = f"{REFERENCE} {vocabulary}"
     of_seeds = {name: list(group.sort_values("seed")["bits a byte"]) for name, group in groups.items()}
-    found = {one.variant: wording.verdict(asdict(one)) for one in compare(of_seeds, reference, margin)}
+    verdicts = pd.DataFrame([asdict(one) for one in compare(of_seeds, reference, margin)])
+    found = {row["variant"]: wording.verdict(row) for row in verdicts.to_dict("records")}
     trained = [
         f"| {name} | {group['tokens'].iloc[0]:,} | {wording.mean(group['bits a byte'])} | {found.get(name, '')} |"
         for name, group in groups.items()
@@ -237,6 +238,8 @@ fewer pieces than were asked for where the sample holds no more. Speeds are of o
 
 **Models** of text alone, {models["seed"].nunique()} paired seeds, equal FLOPs, at the study's learning rate for their
 width: bits a byte, and the difference from {reference} with its 95 % interval. Margin: {margin:g}.
+
+{wording.in_words(verdicts, reference, margin)}
 
 | tokenizer | tokens | bits a byte | difference, verdict |
 |---|---|---|---|

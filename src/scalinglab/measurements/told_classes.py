@@ -46,8 +46,8 @@ def what_pretraining_does(runs: pd.DataFrame, of_tokens: float) -> str:
             of = [(name, one) for (its, name), one in found.items() if its == way and one.verdict == verdict]
             names = [f"{name} ({-one.difference:+.1%})" for name, one in of if np.isfinite(one.difference)]
             names += [f"{name} (some runs diverged)" for name, one in of if not np.isfinite(one.difference)]
-            parts += [f"{words}: {', '.join(names)}"] if names else []
-        said.append(f"{way}, {'; '.join(parts)}.")
+            parts += [f"{words}: {'; '.join(names)}"] if names else []
+        said.append(f"{way}: {'. '.join(part[0].upper() + part[1:] for part in parts)}.")
     return (
         f"**What pretraining does** for classification, in accuracy over paired seeds (margin {MARGIN:.0%}). "
         f"{' '.join(said)} Naive Bayes of single tokens, which knows no order and nothing but the same windows, is "

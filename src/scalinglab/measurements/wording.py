@@ -37,3 +37,27 @@ def chosen(value: float, smallest: float, largest: float) -> str:
 def code(text: str) -> str:
     """A text as code within a line of Markdown; breaks of lines as arrows."""
     return f"`{' '.join(str(text).replace('`', chr(39)).replace(chr(10), ' ↵ ').split())}`"
+
+
+def in_words(verdicts: pd.DataFrame, reference: str, margin: float) -> str:
+    """A paragraph on rows of theory.comparison.Comparison: by verdict, the largest differences first."""
+    groups, said = verdicts.groupby("verdict"), []
+    for of, words in (
+        ("better", "Better"),
+        ("worse", "Worse"),
+        ("equivalent", f"Equivalent (certainly less than {margin:g} apart)"),
+        ("inconclusive", "Not told apart, nor shown to be equivalent"),
+        ("no verdict", "Without a verdict (fewer than 3 seeds)"),
+    ):
+        if of in groups.groups:
+            rows = groups.get_group(of).sort_values("difference", key=abs, ascending=False)
+            names = [f"{row.variant} ({_amount(row.difference)})" for row in rows.itertuples()]
+            said.append(f"{words}: {'; '.join(names)}.")
+    return f"**Against `{reference}`.** {' '.join(said)}"
+
+
+def _amount(difference: float) -> str:
+    """A difference; of runs that diverged, whose they are."""
+    if np.isfinite(difference):
+        return f"{difference:+.3f}"
+    return "the reference diverged" if difference < 0 else "diverged"
