@@ -263,7 +263,11 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     low_rank = means[means.index.str.startswith("rank-")]
     reached = (low_rank["learnt"] / means.loc[FULL, "learnt"]).dropna()
     price = (-means["forgot"] / means["learnt"]).dropna()
-    return f"""![Adaptation](adaptation.png)
+    best = reached.idxmax()
+    return f"""**In short.** Of what all weights learn of a new domain, {best} learns {reached[best]:.0%}, and forgets
+{low_rank.loc[best, "forgot"] / means.loc[FULL, "forgot"]:.0%} as much of the rest.
+
+![Adaptation](adaptation.png)
 
 Models of {corpus["size"]} are pretrained on {corpus["tokens"]} tokens of text alone, without skills, from
 {corpus["other documents"]} documents. None is of {corpus["domain"]}; {corpus["mentions"]} of them mention it. Then they

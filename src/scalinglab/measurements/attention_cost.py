@@ -199,7 +199,10 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
         for kind in ("strided", "window", "linear")
     )
     formula, fused = longest.loc["full, formula"], longest.loc["full, fused"]
-    return f"""![Cost of attention](cost.png)
+    grows = ", ".join(f"{kind} {n['time']:.2f}" for kind, n in length.iterrows())
+    return f"""**In short.** Time grows with the length n to the power of: {grows}.
+
+![Cost of attention](cost.png)
 
 Forward and backward pass of {HEADS} heads and one sequence, on {cost["device"].iloc[0]}, threads:
 {cost["threads"].iloc[0]}. Powers are fitted from n = {length["from"].iloc[0]} and d = {width["from"].iloc[0]} on; in

@@ -164,7 +164,12 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
         else ""
     )
     new, known = losses[skill_name, "keys that are new"], losses[skill_name, "keys that came before"]
-    return f"""![Maps of attention](maps.png)
+    strongest = taught.loc[taught["induction"].idxmax()]
+    return f"""**In short.** In documents of {skill_name} a head gives {strongest["induction"]:.0%} of its weight to the
+answers that followed the same key before (layer {strongest["layer"]}, head {strongest["head"]}), and the answer to such
+a key costs {known:.2f} nats instead of {new:.2f}.
+
+![Maps of attention](maps.png)
 
 A model of {first["size"]} after {first["tokens"]} tokens.
 

@@ -184,7 +184,11 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     kept, layer = at("random vectors", "scaled", high), at("untrained layer", "scaled", high)
     layer_bare = at("untrained layer", "unscaled", high)
     frozen = 2 * math.log(keys)
-    return f"""![Attention against the width of a head](attention.png)
+    return f"""**In short.** Without the factor, scores vary as d_k (to the {grows:.2f}) and attention settles on single
+keys: at d_k = {high} the typical query gets a gradient of {large["median gradient"]:.1g}, with the factor
+{kept["median gradient"]:.1g}.
+
+![Attention against the width of a head](attention.png)
 
 **Random vectors.** Queries and keys of independent channels of unit variance. The variance of q.k grows as d_k to the
 power {grows:.3f}: {small["variance"]:.1f} at d_k = {low}, {large["variance"]:.0f} at {high}. Divided by sqrt(d_k) it is

@@ -148,7 +148,12 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     nearest = others.loc[(others["nats"] - itself["nats"]).abs().idxmin()]
     last, powers = speed.iloc[-1], _powers(speed)
     samples = "\n".join(f"* {row['strategy']}: {wording.code(row['sample'])}" for _, row in table.iterrows())
-    return f"""![Ways of writing](decoding.png)
+    return f"""**In short.** The likeliest text is written by {likeliest["strategy"]} ({likeliest["nats"]:.2f} nats a
+token, {likeliest["repeated"]:.0%} repeated); real text has {itself["nats"]:.2f} and {itself["repeated"]:.0%}. Nearest
+to that in likelihood comes {nearest["strategy"]} ({nearest["nats"]:.2f}). A memory writes {last["length"]:.0f} tokens
+{last["without"] / last["with a memory"]:.0f} times as fast.
+
+![Ways of writing](decoding.png)
 
 A model of {itself["size"]} after {itself["tokens"]} tokens continues held-out text to the end of its context.
 Likelihood is its own opinion of what it wrote; repeated: runs of {GRAM} tokens that stood in the same
@@ -157,10 +162,6 @@ continuation before.
 | strategy | nats a token | repeated | distinct tokens |
 |---|---|---|---|
 {rows}
-
-The likeliest text is written by {likeliest["strategy"]} ({likeliest["nats"]:.2f} nats a token,
-{likeliest["repeated"]:.0%} repeated); real text has {itself["nats"]:.2f} and {itself["repeated"]:.0%}. Nearest to that
-in likelihood comes {nearest["strategy"]} ({nearest["nats"]:.2f}).
 
 **One continuation each** of {wording.code(itself["prompt"])}:
 

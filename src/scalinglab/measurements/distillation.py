@@ -206,7 +206,7 @@ def beside(verdicts: pd.DataFrame) -> str:
     """What became of those that were taught, beside a student that took the same FLOPs alone."""
     found = verdicts.loc[LONGER]["verdict"].drop(HARD)
     said = [f"{verdict} {', '.join(group.index)}" for verdict, group in found.groupby(found, sort=False)]
-    return f"beside that student, {'; '.join(said)}."
+    return f"{'; '.join(said)}."
 
 
 def findings(tables: dict[str, pd.DataFrame]) -> str:
@@ -229,7 +229,10 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     closed = (hard - taught.min()) / (hard - teacher["loss"])
     longer = runs[runs["student"] == LONGER]["loss"].mean()
     cost = runs[runs["alpha"] > 0]["FLOPs"].iloc[0] / runs[runs["student"] == HARD]["FLOPs"].iloc[0]
-    return f"""![Distillation](distillation.png)
+    return f"""**In short.** A teacher closes {closed:.0%} of the distance between a small model and itself, by
+{taught.idxmin()}; beside one that spends the same FLOPs on more tokens: {beside(verdicts)}
+
+![Distillation](distillation.png)
 
 The teacher, {teacher["size"]} ({teacher["parameters"]:,} parameters), is trained as in the study on
 {teacher["training tokens"]} tokens of text and skills, and needs {teacher["loss"]:.3f} nats a held-out token of text.
@@ -246,7 +249,6 @@ Paired differences over {runs["seed"].nunique()} seeds, with 95 % intervals; les
 {chr(10).join(lines)}
 
 The best of those taught is {taught.idxmin()}: it closes {closed:.0%} of the distance between `{HARD}` and the teacher.
-Its steps take {cost:.1f} times the FLOPs of plain ones; spent on more tokens instead, they give {longer:.3f}:
-{beside(verdicts)}
+Its steps take {cost:.1f} times the FLOPs of plain ones; spent on more tokens instead, they give {longer:.3f}.
 The teacher's own training ({teacher["FLOPs"]:.2e} FLOPs) is not counted.
 """

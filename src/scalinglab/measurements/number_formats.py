@@ -198,7 +198,10 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     half = formats.set_index("format").loc["fp16"]
     zeroed = logits[logits["octave"] < np.log2(half["smallest"]) - 1]["share"].sum()  # half of it rounds to zero
     first = scales.iloc[0]
-    return f"""![Gradients and formats](formats.png)
+    return f"""**In short.** Without a loss scale fp16 makes {whole.loc[bare, "flushed"]:.1%} of the weights' gradients
+zero, with one of 2^{good[0]} to 2^{good[-1]} at most {whole.loc[good, "flushed"].max():.2%}; bf16 needs none.
+
+![Gradients and formats](formats.png)
 
 A model of {first["size"]} after {first["tokens"]} tokens. Off: how far all weights' gradients are from those of fp32,
 relative to their norm, without a loss scale.

@@ -213,7 +213,12 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     )
     kept = bubbles.groupby("schedule")["kept"].max()
     off = (bubbles["waiting"] - bubbles["waiting in theory"]).abs().max()
-    return f"""![Bytes sent and time waited](parallelism.png)
+    most = schemes["processes"].max()
+    return f"""**In short.** {len(schemes) - 1} schemes on up to {most} processes train as one process does (losses
+differ by {schemes["largest difference"].max():.1g} at most); they differ in what they send and hold. Pipelines wait as
+(p - 1) / (m + p - 1) says, within {off:.3f}.
+
+![Bytes sent and time waited](parallelism.png)
 
 Real processes on one machine, torch.distributed over gloo, float64. The largest relative difference of any step's loss
 from one process alone is {schemes["largest difference"].max():.1g}. Bytes are those that all processes send together in

@@ -195,7 +195,9 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
         held = [n for n in pairs if (mean[mean.index <= n] >= threshold).all()]
         most.append(f"{name} {max(held)}" if held else f"{name} fewer than {pairs[0]}")
     rates = ", ".join(f"{rate:g}" for rate in sorted(tables["recall"]["rate"].unique()))
-    return f"""![Recall](recall.png)
+    return f"""**In short.** Up to which number of pairs at least {threshold:.0%} are recalled: {"; ".join(most)}.
+
+![Recall](recall.png)
 
 Accuracy on held-out rows: the mean of {runs["seed"].nunique()} seeds with its 95 % interval (wide where some seeds
 learn and others do not), and the verdict on the error beside that of {reference} (paired seeds, margin
@@ -206,8 +208,7 @@ learn and others do not), and the verdict on the error beside that of {reference
 |---|---|---|{"---|" * len(pairs)}
 {chr(10).join(lines)}
 
-A guess among the values of the row is right once in as many times as there are pairs. Up to which number of pairs at
-least {threshold:.0%} are right: {"; ".join(most)}.
+A guess among the values of the row is right once in as many times as there are pairs.
 """
 
 

@@ -270,7 +270,11 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
         for first, last in [(line.iloc[-2], line.iloc[-1])]
     ]
     cost = largest.iloc[0]
-    return f"""![Neighbours in stored text](retrieval.png)
+    gains = "; ".join(f"{row['store']} {row['difference']:+.3f}" for _, row in largest.iterrows())
+    return f"""**In short.** Neighbours among {cost["pairs"]:,} stored contexts change the loss by so many nats a token:
+{gains}. The search costs {cost["search FLOPs"] / cost["model FLOPs"]:.0f} times as much as the model itself.
+
+![Neighbours in stored text](retrieval.png)
 
 The model is trained as in the study, on text and skills; what is stored and what is held out is text alone. The model
 alone needs {cost["model alone"]:.3f} nats a held-out token. Beside it vote the k nearest of {cost["pairs"]:,} stored
