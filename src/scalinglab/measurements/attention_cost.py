@@ -199,7 +199,7 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
         for kind in ("strided", "window", "linear")
     )
     formula, fused = longest.loc["full, formula"], longest.loc["full, fused"]
-    grows = ", ".join(f"{kind} {n['time']:.2f}" for kind, n in length.iterrows())
+    grows = "; ".join(f"{kind} {n['time']:.2f}" for kind, n in length.iterrows())
     return f"""**In short.** Time grows with the length n to the power of: {grows}.
 
 ![Cost of attention](cost.png)
