@@ -194,7 +194,7 @@ def report(tables: dict[str, pd.DataFrame]) -> str:
         for name, row in means.iterrows()
         if task["slowest"] < task["fastest"] and row[column] in (task["slowest"], task["fastest"])
     ]
-    edges = f"Rates of fine-tuning at an edge of those tried: {', '.join(at_edge)}." if at_edge else ""
+    edges = f"Rates of fine-tuning at an edge of those tried: {'; '.join(at_edge)}.\n\n" if at_edge else ""
     bounds = tables["bounds"].set_index("skill")
     no_classes = "| " * (len(TOLD) + 1)
     for bound, what in (("floor", "*optimum without examples*"), ("Bayes", "*Bayes optimum*")):
@@ -224,9 +224,7 @@ intervals (Wilson) are for the windows. The text of the files, though no label, 
 
 {of_tasks}
 
-{edges}
-
-{what_pretraining_does(runs, task["single tokens"])}
+{edges}{what_pretraining_does(runs, task["single tokens"])}
 
 *Own loss* is each objective's on held-out text. It is of its own targets, and so compares with none of another
 objective: `compare: loss` is refused. In rows of skills, targets are answers only, whatever the objective.
