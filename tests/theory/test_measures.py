@@ -116,7 +116,7 @@ def test_a_model_that_always_says_the_same_is_right_where_that_is_the_answer(smo
 def test_gradients_of_the_first_and_the_last_tenth(smoke: config.Study) -> None:
     """And how many were cut: those of norm 0 and 1 of 0 to 19 were not."""
     found = gradients(model_of(smoke))
-    assert found == {"first gradients": 0.5, "last gradients": 18.5, "steps clipped": 0.9}
+    assert found == {"first gradients": 0.5, "last gradients": 18.5, "points clipped": 0.9}
 
 
 def test_noise_scale_of_gradients_without_noise_is_nothing(smoke: config.Study) -> None:

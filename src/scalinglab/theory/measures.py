@@ -125,15 +125,15 @@ def in_context(trained: TrainedModel) -> dict[str, float]:
 
 
 def gradients(trained: TrainedModel) -> dict[str, float]:
-    """Gradient norm before clipping, over the first and the last tenth of the curve. steps clipped: the share of the
-    curve's points whose norm was larger than allowed.
+    """Gradient norm before clipping, over the first and the last tenth of the curve. points clipped: the share of the
+    curve's points, each a mean over a few steps, whose norm is larger than allowed.
     """
     norms = np.array([point.grad_norm for point in trained.curve])
     tenth = max(1, len(norms) // 10)
     return {
         "first gradients": float(norms[:tenth].mean()),
         "last gradients": float(norms[-tenth:].mean()),
-        "steps clipped": float((norms > trained.study.training.clip_norm).mean()),
+        "points clipped": float((norms > trained.study.training.clip_norm * trained.model.gradient_unit).mean()),
     }
 
 
@@ -171,7 +171,8 @@ def leak(trained: TrainedModel) -> dict[str, float]:
     n = min(len(trained.held_out), trained.study.training.batch_tokens) // length
     rows_RT = torch.from_numpy(trained.held_out[: n * length].astype(np.int64)).view(n, length)
     changed_RT = rows_RT.clone()
-    changed_RT[:, length // 2 :] = rows_RT.roll(1, dims=0)[:, length // 2 :]
+    others_RT = rows_RT.roll(1, dims=0) if n > 1 else rows_RT.flip(1)
+    changed_RT[:, length // 2 :] = others_RT[:, length // 2 :]
     model, found = deepcopy(trained.model).train(), {}  # a norm over batches takes notes of what it sees
     for name, count in (("a window", 1), ("a batch", n)):
         logits = []
