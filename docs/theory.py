@@ -15,7 +15,6 @@ from scalinglab.theory.course import by_lecture
 ROOT = Path(__file__).parent.parent
 # Results from before the embedding had a rate of its own in the study. A name goes when its question is run anew.
 SLOW_EMBEDDING = {
-    "norms",
     "attention_scale",
     "attention_maps",
     "attention_kinds",
