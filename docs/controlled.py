@@ -15,6 +15,7 @@ from scalinglab.model.attention import ATTENTIONS
 from scalinglab.model.positions import POSITIONS
 from scalinglab.theory.measures import MEASURES
 from scalinglab.theory.tables import mean, measured
+from scalinglab.training.schedule import steps_of
 
 REGISTRIES = {"model.attention": ATTENTIONS, "model.position": POSITIONS}  # whose kinds say what they are
 NOTES = {  # of a measure, on what a reader may take it for
@@ -128,7 +129,7 @@ def _changes(changes: dict, study: dict) -> str:
     shown = []
     for section, values in changes.items():
         for key, value in values.items():
-            steps = f" ({tokens_of(study['tokens']) // value:,} steps)" if key == "batch_tokens" else ""
+            steps = f" ({steps_of(tokens_of(study['tokens']), value):,} steps)" if key == "batch_tokens" else ""
             shown.append(f"`{section}.{key}: {value}`{steps}")
     return ", ".join(shown) or "as in the study"
 
@@ -136,7 +137,7 @@ def _changes(changes: dict, study: dict) -> str:
 def _rate(table: pd.DataFrame, study: dict) -> str:
     """The factor that the sweep chose, and whether it lies at the edge of what was tried."""
     factor = table["factor"].iloc[0]
-    edge = len(study["rates"]) > 1 and factor in (min(study["rates"]), max(study["rates"]))
+    edge = wording.at_edge(factor, min(study["rates"]), max(study["rates"]))
     return f"{factor:g}" + (" (the edge of those tried)" if edge else "")
 
 

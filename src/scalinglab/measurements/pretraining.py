@@ -155,52 +155,64 @@ def interval(share: float, n: int) -> str:
     return f"{share:.1%} ({low:.1%} to {high:.1%})"
 
 
-def report(tables: dict[str, pd.DataFrame]) -> str:
-    """What is said of both questions: verdicts, costs, answers, classification."""
-    runs, table, task = compared(tables["runs"]), tables["differences"], tables["task"].iloc[0]
-    asked, means = table.iloc[0], runs.groupby("variant", sort=False).mean(numeric_only=True)
+def _main_table(tables: dict[str, pd.DataFrame]) -> str:
+    """A row a variant: what its training took, its rate, and its verdict."""
+    runs, table = compared(tables["runs"]), tables["differences"]
+    compare_by = table["compare"].iloc[0]
     tried = tables["runs"].groupby("variant")["factor"].agg(["min", "max"])
     verdicts = {row["variant"]: row for _, row in table.iterrows()}
-    main = [
-        f"| variant | trained on | parameters | tokens | training FLOPs | rate | {asked['compare']} "
+    lines = [
+        f"| variant | trained on | parameters | tokens | training FLOPs | rate | {compare_by} "
         "| difference, 95 % interval, verdict |",
         "|---|" + "---|" * 7,
     ]
-    for name, row in means.iterrows():
-        own = runs[runs["variant"] == name]
+    for name, own in runs.groupby("variant", sort=False):
+        row = own.mean(numeric_only=True)
         said = wording.verdict(verdicts[str(name)]) if name in verdicts else "reference"
-        main.append(
+        lines.append(
             f"| {name} | {own['trained on'].iloc[0]} | {row['parameters']:,.0f} | {row['tokens']:,.0f} | "
             f"{row['flops']:.3g} | {wording.chosen(row['factor'], *tried.loc[name])} | "
-            f"{wording.mean(own[asked['compare']])} | {said} |"
+            f"{wording.mean(own[compare_by])} | {said} |"
         )
-    skills = skill_columns(runs)
-    titles = [SKILL_TITLES[column.removeprefix("skill ")] for column in skills]
-    tasks = [
-        "| variant | own loss | "
-        + " | ".join([*titles, *(f"classes, {label}" for label, _ in TOLD.values()), "rate of fine-tuning"])
-        + " |",
-        "|---|---|" + "---|" * (len(skills) + len(TOLD) + 1),
-    ]
-    for name, row in means.iterrows():
+    return "\n".join(lines)
+
+
+def _task_table(tables: dict[str, pd.DataFrame]) -> str:
+    """A row a variant: answers by skill, and classification; below, between which bounds answers lie."""
+    runs, task, bounds = compared(tables["runs"]), tables["task"].iloc[0], tables["bounds"].set_index("skill")
+    skills = {column: column.removeprefix("skill ") for column in skill_columns(runs)}
+    classes = [f"classes, {label}" for label, _ in TOLD.values()]
+    heads = ["own loss", *(SKILL_TITLES[skill] for skill in skills.values()), *classes, "rate of fine-tuning"]
+    lines = [f"| variant | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
+    for name, row in runs.groupby("variant", sort=False).mean(numeric_only=True).iterrows():
         shares = [f"{row[column]:.1%}" for column in skills]
         shares += [interval(row[column], task["test"]) for column in TOLD]
         shares.append(wording.chosen(row["tuning factor"], task["slowest"], task["fastest"]))
-        tasks.append(f"| {name} | {row['loss']:.3f} | {' | '.join(shares)} |")
-    at_edge = [
+        lines.append(f"| {name} | {row['loss']:.3f} | {' | '.join(shares)} |")
+    no_classes = "| " * (len(TOLD) + 1)
+    for bound, what in (("floor", "*optimum without examples*"), ("Bayes", "*Bayes optimum*")):
+        shares = [f"{bounds.loc[skill, bound]:.1%}" for skill in skills.values()]
+        lines.append(f"| {what} | | {' | '.join(shares)} {no_classes}|")
+    return "\n".join(lines)
+
+
+def _edges(runs: pd.DataFrame, task: pd.Series) -> str:
+    """A paragraph on rates of fine-tuning that lie at an edge of those tried; empty where none does."""
+    means = runs.groupby("variant", sort=False).mean(numeric_only=True)
+    found = [
         f"{name} ({column.removeprefix('tuning factor').strip() or 'pretrained'})"
         for column in runs
         if column.startswith("tuning factor")
-        for name, row in means.iterrows()
-        if task["slowest"] < task["fastest"] and row[column] in (task["slowest"], task["fastest"])
+        for name, factor in means[column].items()
+        if wording.at_edge(factor, task["slowest"], task["fastest"])
     ]
-    edges = f"Rates of fine-tuning at an edge of those tried: {'; '.join(at_edge)}.\n\n" if at_edge else ""
-    bounds = tables["bounds"].set_index("skill")
-    no_classes = "| " * (len(TOLD) + 1)
-    for bound, what in (("floor", "*optimum without examples*"), ("Bayes", "*Bayes optimum*")):
-        shares = [f"{bounds.loc[column.removeprefix('skill '), bound]:.1%}" for column in skills]
-        tasks.append(f"| {what} | | {' | '.join(shares)} {no_classes}|")
-    lines, of_tasks, packages = "\n".join(main), "\n".join(tasks), task["names"].replace(" ", ", ")
+    return f"Rates of fine-tuning at an edge of those tried: {'; '.join(found)}.\n\n" if found else ""
+
+
+def report(tables: dict[str, pd.DataFrame]) -> str:
+    """What is said of both questions: verdicts, costs, answers, classification."""
+    runs, table, task = compared(tables["runs"]), tables["differences"], tables["task"].iloc[0]
+    asked, packages = table.iloc[0], task["names"].replace(" ", ", ")
     return f"""{wording.in_words(table, asked["reference"], asked["margin"])}
 
 ![Differences](forest.png)
@@ -210,7 +222,7 @@ chosen by suffix nats on another seed. Compared: {asked["compare"]}; margin {ask
 second half of {task["rows"]} held-out rows of text, a token, each given all before it (the chain rule). Not every
 objective is trained on suffixes: where it is not, some of its distance is that of a form it has not seen.
 
-{lines}
+{_main_table(tables)}
 
 **Tasks.** Last answers of {task["documents"]} held-out documents a skill, behind everything before them, free among
 the whole vocabulary. Classes: which of {task["classes"]} packages a window of a file is from ({packages}),
@@ -222,9 +234,9 @@ intervals (Wilson) are for the windows. The text of the files, though no label, 
 
 ![Tasks](tasks.png)
 
-{of_tasks}
+{_task_table(tables)}
 
-{edges}{what_pretraining_does(runs, task["single tokens"])}
+{_edges(runs, task)}{what_pretraining_does(runs, task["single tokens"])}
 
 *Own loss* is each objective's on held-out text. It is of its own targets, and so compares with none of another
 objective: `compare: loss` is refused. In rows of skills, targets are answers only, whatever the objective.

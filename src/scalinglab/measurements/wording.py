@@ -29,9 +29,14 @@ def verdict(one: Mapping[str, Any]) -> str:
     return f"{one['difference']:+.3f}{interval}, {one['verdict']}"
 
 
+def at_edge(value: float, smallest: float, largest: float) -> bool:
+    """Whether a value that was chosen among several is the smallest or the largest of them."""
+    return smallest < largest and value in (smallest, largest)
+
+
 def chosen(value: float, smallest: float, largest: float) -> str:
     """What was chosen among values from the smallest to the largest, and whether it is one of these."""
-    return f"{value:g}" + (" (edge)" if smallest < largest and value in (smallest, largest) else "")
+    return f"{value:g}" + (" (edge)" if at_edge(value, smallest, largest) else "")
 
 
 def code(text: str) -> str:
