@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import norm_parts
+import on_gpu
 import pandas as pd
 import vocabulary
 from controlled import page
@@ -77,7 +78,8 @@ with all seeds and gives the verdict.
 
 def pages(root: Path = ROOT) -> dict[str, str]:
     """Path below the root -> text, for the index and each study whose verdicts are there."""
-    questions = _questions(root)
+    questions, asides = _questions(root), on_gpu.sections(root)
+    asides["norms"] = asides.get("norms", "") + norm_parts.section(root)
     found = {}
     for name in questions:
         folder = root / "results/theory" / name
@@ -85,8 +87,8 @@ def pages(root: Path = ROOT) -> dict[str, str]:
             found[name] = f"{HEAD}\n\n{page(folder)}"
         elif (folder / "findings.md").exists():
             found[name] = measured_page(folder)
-        if name == "norms" and name in found:
-            found[name] += norm_parts.section(root)
+        if name in found:
+            found[name] += asides.get(name, "")
         if name in found and name in SLOW_EMBEDDING:
             found[name] += f"\n{THEN}"
     rows = [

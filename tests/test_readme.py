@@ -114,3 +114,26 @@ def test_pages_that_are_not_told_to_be_older_have_the_rates_of_the_study(monkeyp
         runs = pd.read_csv(folder / f"runs/{asked['reference']}.csv")
         same = (runs["rate"] / runs["factor"]).iloc[0] == pytest.approx(law.peak(asked["size"]), rel=1e-4)
         assert same != (folder.name in older), folder.name
+
+
+def test_what_was_measured_on_a_gpu_is_told_on_its_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    sections = importlib.import_module("on_gpu").sections
+    assert sections(tmp_path) == {}
+    results = tmp_path / "benchmarks/results"
+    results.mkdir(parents=True)
+    verdict = {"variant": "none", "difference": None, "low": None, "high": None, "verdict": "worse"}
+    study = {
+        "device": "A card", "size": "d128", "tokens": "2M", "seeds": [1, 2], "rates": [0.5, 1.0], "margin": 0.02,
+        "reference": "rmsnorm", "losses": {"rmsnorm": [3.0, 3.2], "none": [None, 3.5]}, "verdicts": [verdict],
+        "means": [
+            {"variant": "rmsnorm", "factor": 1.0, "rate": 0.01, "loss": 3.1, "leak": 0.0},
+            {"variant": "none", "factor": 0.5, "rate": 0.005, "loss": None, "leak": None},
+        ],
+    }  # fmt: skip
+    (results / "gpu_studies.json").write_text(json.dumps({"norms": study}))
+    text = sections(tmp_path)["norms"]
+    assert "A card" in text
+    assert "Worse: none (diverged)." in text
+    assert "| rmsnorm | 3.100 | reference | 1 (edge) | 0 |" in text
+    assert "| none | 1 of 2 diverged, the others 3.500 | diverged, worse | 0.5 (edge) |  |" in text
