@@ -16,7 +16,6 @@ from scalinglab.theory.course import by_lecture
 ROOT = Path(__file__).parent.parent
 # Results from before the embedding had a rate of its own in the study. A name goes when its question is run anew.
 SLOW_EMBEDDING = {
-    "attention_scale",
     "attention_maps",
     "attention_kinds",
     "positions",
@@ -26,7 +25,6 @@ SLOW_EMBEDDING = {
     "tokenizers",
     "decoding",
     "retrieval",
-    "adaptation",
     "distillation",
 }
 THEN = "Models of this page are from before the study took a rate of its own for the embedding: `embedding_rate: 0`.\n"
