@@ -25,7 +25,6 @@ SLOW_EMBEDDING = {
     "tokenizers",
     "decoding",
     "retrieval",
-    "distillation",
 }
 THEN = "Models of this page are from before the study took a rate of its own for the embedding: `embedding_rate: 0`.\n"
 HEAD = "<!-- written by docs/update_readme.py from results/theory/ -->"
