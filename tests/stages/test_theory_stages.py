@@ -143,13 +143,19 @@ def test_maps_of_a_trained_models_heads(params: dict[str, Any]) -> None:
 def test_ways_of_writing(params: dict[str, Any]) -> None:
     params["measured"] = yaml.safe_load((ROOT / "studies/decoding.yaml").read_text())["measured"]
     tiny = {"size": "d8", "tokens": "4k", "prompts": 4, "lengths": [4, 8, 16], "rows": 2}
-    params["measured"]["decoding"]["settings"] |= tiny
+    shared = {"shared_size": "d64", "shared_by": [1, 2], "shared_length": 16}
+    params["measured"]["decoding"]["settings"] |= tiny | shared
     measure.run(params, "decoding")
     folder = theory_folder("decoding")
     table = pd.read_csv(folder / "strategies.csv").set_index("strategy")
     assert list(table.index) == ["the text itself", *params["measured"]["decoding"]["settings"]["strategies"]]
     assert table.loc["greedy", "nats"] < table.loc["temperature 1.3", "nats"]
     assert f"| greedy | {table.loc['greedy', 'nats']:.2f} |" in (folder / "findings.md").read_text()
+    memories = pd.read_csv(folder / "memories.csv")
+    assert memories["bytes a token"].tolist() == memories["in theory"].tolist()
+    assert memories["bytes a token"][0] == 2 * memories["bytes a token"][1]
+    penalties = pd.read_csv(folder / "penalties.csv").set_index("length penalty")["tokens"]
+    assert penalties.is_monotonic_increasing
     params["measured"]["decoding"]["settings"]["strategies"] = {"hot": {"temperature": -1}}
     with pytest.raises(UserError, match="temperature and top_k must be 0 or more"):
         measure.run(params, "decoding")
@@ -158,7 +164,8 @@ def test_ways_of_writing(params: dict[str, Any]) -> None:
 def test_models_of_different_tokenizers_compare_in_bits_a_byte(params: dict[str, Any]) -> None:
     """A model that knows nothing needs ln V nats a token, whatever stands for one."""
     params["measured"] = yaml.safe_load((ROOT / "studies/tokenizers.yaml").read_text())["measured"]
-    tiny = {"vocabularies": [512], "trained": [512], "reference": 512, "size": "d8", "tokens": "4k", "merges": 20}
+    trained = {"bytes": [256], "bpe": [512], "unigram": [512], "wordpiece": [512]}
+    tiny = {"vocabularies": [512], "trained": trained, "reference": 512, "size": "d8", "tokens": "4k", "merges": 20}
     params["measured"]["tokenizers"]["settings"] |= tiny
     write_json(Paths("smoke").rate_law, {"prefactor": 1e-9, "exponent": 0.0})
     measure.run(params, "tokenizers")
@@ -169,6 +176,12 @@ def test_models_of_different_tokenizers_compare_in_bits_a_byte(params: dict[str,
     assert table.loc["bpe", "bits a byte"] == pytest.approx(9 / size["bpe"], rel=0.05)
     assert table.loc["bytes", "tokens"] > table.loc["bpe", "tokens"], "its head is smaller"
     assert "Of its first 20 merges 20 are those of the library" in (folder / "findings.md").read_text()
+    steps = pd.read_csv(folder / "steps.csv")
+    assert steps["pieces"].str.replace(" ", "").nunique() == 1, "the same line"
+    assert steps["pieces"].str.count(" ").is_monotonic_decreasing
+    params["measured"]["tokenizers"]["settings"]["trained"] = {"bpe": [512], "morse": [512]}
+    with pytest.raises(UserError, match="morse: no such kind; known: bytes, bpe"):
+        measure.run(params, "tokenizers")
 
 
 def test_gradients_in_16_bits(params: dict[str, Any]) -> None:

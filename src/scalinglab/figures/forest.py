@@ -20,18 +20,34 @@ COLOURS = {
 }
 
 
-def draw(protocol: Protocol, found: Sequence[Comparison], losses: Mapping[str, Sequence[float]]) -> Figure:
-    """Variants in the order of the study, from top to bottom; left of zero is better. losses: of all seeds."""
+def draw(
+    found: Sequence[Comparison],
+    losses: Mapping[str, Sequence[float]],
+    reference: str,
+    margin: float,
+    unit: str,
+    title: str = "",
+) -> Figure:
+    """Variants in the order of the study, from top to bottom; left of zero is better.
+
+    losses: of all seeds. title: lines above, to whose last one the number of seeds is added.
+    """
     figure, (axis,) = new_figure(1, width=6.8, height=1.3 + 0.34 * len(found))
-    rows(axis, found, protocol.margin, paired(losses, protocol.reference))
-    axis.set_xlabel(f"difference from {protocol.reference} ({protocol.unit}); less is better")
+    rows(axis, found, margin, paired(losses, reference))
+    axis.set_xlabel(f"difference from {reference} ({unit}); less is better")
     axis.set_title(
-        f"{protocol.question}\n{protocol.size}, {protocol.tokens} tokens, {found[0].seeds} paired seeds; "
-        f"95 % intervals; shaded: within the margin of {protocol.margin:g}",
+        f"{title}{', ' if title else ''}{found[0].seeds} paired seeds; 95 % intervals; shaded: within the margin of "
+        f"{margin:g}",
         fontsize=8,
         loc="left",
     )
     return figure
+
+
+def of_study(protocol: Protocol, found: Sequence[Comparison], losses: Mapping[str, Sequence[float]]) -> Figure:
+    """The forest plot of a controlled study."""
+    title = f"{protocol.question}\n{protocol.size}, {protocol.tokens} tokens"
+    return draw(found, losses, protocol.reference, protocol.margin, protocol.unit, title)
 
 
 def paired(losses: Mapping[str, Sequence[float]], reference: str) -> dict[str, NDArray[np.float64]]:

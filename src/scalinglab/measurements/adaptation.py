@@ -24,6 +24,7 @@ from scalinglab.corpus.documents import Document, read_documents
 from scalinglab.corpus.packing import text_rows
 from scalinglab.errors import UserError
 from scalinglab.evaluation.text import token_losses
+from scalinglab.figures import forest
 from scalinglab.figures.style import new_figure, ordered_style
 from scalinglab.files import read_json
 from scalinglab.measurements import Row, wording
@@ -34,7 +35,7 @@ from scalinglab.stages.paired import PairedRuns
 from scalinglab.stages.pretraining import read_rate_law
 from scalinglab.stages.short_runs import job_identity
 from scalinglab.stages.stretches import train_stretch
-from scalinglab.theory.comparison import compare
+from scalinglab.theory.comparison import Comparison, compare
 from scalinglab.theory.protocol import Rates, Seeds
 from scalinglab.training.data import Batches
 from scalinglab.training.loop import Stretch
@@ -222,7 +223,21 @@ def _runs(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
-    """`adaptation`: loss on the domain against trained parameters, and what was forgotten against what was learnt."""
+    """`adaptation`: loss on the domain against trained parameters, and what was forgotten against what was learnt;
+    `forest`: differences on the domain."""
+    return {"adaptation": _learnt(tables), "forest": _forest(tables)}
+
+
+def _forest(tables: dict[str, pd.DataFrame]) -> Figure:
+    corpus, verdicts = tables["corpus"].iloc[0], tables["verdicts"]
+    rows = verdicts[verdicts["of"] == "loss"].drop(columns="of").to_dict("records")
+    losses = {str(name): list(line.sort_values("seed")["loss"]) for name, line in _runs(tables).groupby("method")}
+    title = f"Adapted to {corpus['domain']}\n{corpus['size']}, {corpus['adaptation tokens']} tokens"
+    unit = f"nats a held-out token of {corpus['domain']}"
+    return forest.draw([Comparison(**row) for row in rows], losses, FULL, corpus["margin"], unit, title)
+
+
+def _learnt(tables: dict[str, pd.DataFrame]) -> Figure:
     figure, axes = new_figure(2, width=4.6, height=3.5)
     runs, domain = _runs(tables), tables["corpus"]["domain"].iloc[0]
     styles = ordered_style(list(runs["method"].unique()))
@@ -240,7 +255,7 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     axes[1].axhline(0, color="black", linewidth=0.8)
     axes[1].set_xlabel(f"change of the loss on {domain}, nats a token")
     axes[1].set_ylabel("change of the loss on the rest, nats a token")
-    return {"adaptation": figure}
+    return figure
 
 
 def findings(tables: dict[str, pd.DataFrame]) -> str:
@@ -268,6 +283,8 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
 {low_rank.loc[best, "forgot"] / means.loc[FULL, "forgot"]:.0%} as much of the rest.
 
 ![Adaptation](adaptation.png)
+
+![Differences](forest.png)
 
 Models of {corpus["size"]} are pretrained on {corpus["tokens"]} tokens of text alone, without skills, from
 {corpus["other documents"]} documents. None is of {corpus["domain"]}; {corpus["mentions"]} of them mention it. Then they

@@ -6,6 +6,7 @@ context. It changes no logit, and so no text: tests hold both.
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch import Tensor
 from scalinglab import config
 from scalinglab.config import PositiveInt, Study
 from scalinglab.corpus import bpe
+from scalinglab.errors import UserError
 from scalinglab.evaluation.decoding import Strategy, generate
 from scalinglab.evaluation.text import token_losses
 from scalinglab.figures.style import new_figure, ordered_style
@@ -26,6 +28,7 @@ from scalinglab.files import read_json
 from scalinglab.measurements import Row, wording
 from scalinglab.measurements.powers import power
 from scalinglab.model.decoder import Decoder, initialise
+from scalinglab.model.memory import LayerMemory
 from scalinglab.model.shape import shape_of
 from scalinglab.paths import Paths
 from scalinglab.shards import open_shard
@@ -42,12 +45,18 @@ class Settings:
     prompts: PositiveInt
     prompt_tokens: PositiveInt
     strategies: dict[str, Strategy]
+    beams: Annotated[int, Field(ge=2)]
+    length_penalties: Annotated[tuple[float, ...], Field(min_length=2)]
     lengths: Annotated[tuple[PositiveInt, ...], Field(min_length=3)]
     rows: PositiveInt
+    shared_size: str
+    shared_by: Annotated[tuple[PositiveInt, ...], Field(min_length=2)]
+    shared_length: PositiveInt
 
 
 def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
-    """Tables `strategies`, a row each and one of the text itself, and `speed`, a row a length."""
+    """Tables `strategies`, a row each and one of the text itself; `penalties`, a row a length penalty; `speed`, a row a
+    length; `memories`, a row a number of query heads that share keys and values."""
     model = trained(study, settings.size, settings.tokens, job).model
     rows_RT = open_shard(Paths(study.study).of("encode", ""), "validation.npy")[: settings.prompts].astype(np.int64)
     device = next(model.parameters()).device
@@ -64,7 +73,12 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
         | {"prompt": tokenizer.decode(prompts_BT[0].tolist()), "sample": tokenizer.decode(written_BT[0].tolist())}
         for name, written_BT in written.items()
     ]
-    return {"strategies": strategies, "speed": [_speed(settings, study, length) for length in settings.lengths]}
+    return {
+        "strategies": strategies,
+        "penalties": _penalties(model, prompts_BT, new, settings),
+        "speed": [_speed(settings, study, length) for length in settings.lengths],
+        "memories": _memories(settings, study),
+    }
 
 
 def _scored(model: Decoder, prompts_BT: Tensor, name: str, written_BT: Tensor, settings: Settings) -> Row:
@@ -88,6 +102,45 @@ def repeated_share(written_BT: Tensor, gram: int = GRAM) -> float:
         grams = [tuple(row[i : i + gram]) for i in range(len(row) - gram + 1)]
         shares.append(1 - len(set(grams)) / len(grams))
     return float(np.mean(shares))
+
+
+def _penalties(model: Decoder, prompts_BT: Tensor, new: int, settings: Settings) -> list[Row]:
+    """Beam search that may end a text at the end of a document, by the power of the length penalty."""
+    rows: list[Row] = []
+    for penalty in settings.length_penalties:
+        strategy = Strategy(beams=settings.beams, length_penalty=penalty)
+        written_BT = generate(model, prompts_BT, new, strategy, end=bpe.EOS)
+        lengths_B = (written_BT != bpe.EOS).long().cumprod(dim=1).sum(dim=1).double()
+        about: Row = {"length penalty": penalty, "beams": settings.beams, "at most": new}
+        rows.append(
+            about | {"tokens": float(lengths_B.mean()), "ended at once": float((lengths_B == 0).double().mean())}
+        )
+    return rows
+
+
+def _memories(settings: Settings, study: Study) -> list[Row]:
+    """What a memory holds and how fast it writes, by how many query heads share their keys and values."""
+    vocabulary, length = read_json(Paths(study.study).manifest)["vocab_size"], settings.shared_length
+    heads = shape_of(settings.shared_size, study.model, vocabulary, length).n_head
+    if uneven := [by for by in settings.shared_by if heads % by]:
+        raise UserError(f"decoding: shared_by = {uneven}: each must divide the {heads} heads of {settings.shared_size}")
+    prompts_BT, rows = torch.zeros(settings.rows, 1, dtype=torch.long), list[Row]()
+    for by in settings.shared_by:
+        options = replace(study.model, kv_groups=by)
+        model = Decoder(shape_of(settings.shared_size, options, vocabulary, length), options).eval()
+        initialise(model, study.seed)
+        memories = [LayerMemory() for _ in model.blocks]
+        with torch.no_grad():
+            model.extend(prompts_BT.expand(-1, length), memories)
+        held = [x for memory in memories for x in (memory.k_BHTK, memory.v_BHTK) if x is not None]
+        generate(model, prompts_BT, 8, Strategy(temperature=0))  # to warm up
+        begun = time.perf_counter()
+        generate(model, prompts_BT, length - 1, Strategy(temperature=0))
+        seconds = (time.perf_counter() - begun) / (length - 1)
+        rows.append({"size": settings.shared_size, "query heads": heads, "shared by": by, "length": length})
+        rows[-1] |= {"bytes a token": sum(x.nbytes for x in held) / (settings.rows * length), "seconds": seconds}
+        rows[-1] |= {"in theory": 2 * len(model.blocks) * (heads // by) * model.shape.head_dim * held[0].element_size()}
+    return rows
 
 
 def _speed(settings: Settings, study: Study, length: int) -> Row:
@@ -147,6 +200,18 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     likeliest = others.loc[others["nats"].idxmin()]
     nearest = others.loc[(others["nats"] - itself["nats"]).abs().idxmin()]
     last, powers = speed.iloc[-1], _powers(speed)
+    penalties = tables["penalties"]
+    ended = "\n".join(
+        f"| {row['length penalty']:g} | {row['tokens']:.1f} | {row['ended at once']:.0%} |"
+        for _, row in penalties.iterrows()
+    )
+    memories = tables["memories"]
+    alone = memories.loc[memories["shared by"].idxmin()]
+    shared = "\n".join(
+        f"| {row['shared by']:.0f} | {row['query heads'] / row['shared by']:.0f} | {row['bytes a token']:,.0f} "
+        f"({row['in theory']:,.0f}) | {1e3 * row['seconds']:.1f} | {row['seconds'] / alone['seconds']:.2f} |"
+        for _, row in memories.iterrows()
+    )
     samples = "\n".join(f"* {row['strategy']}: {wording.code(row['sample'])}" for _, row in table.iterrows())
     return f"""**In short.** The likeliest text is written by {likeliest["strategy"]} ({likeliest["nats"]:.2f} nats a
 token, {likeliest["repeated"]:.0%} repeated); real text has {itself["nats"]:.2f} and {itself["repeated"]:.0%}. Nearest
@@ -167,8 +232,25 @@ continuation before.
 
 {samples}
 
+**Texts that may end.** Beam search of {penalties["beams"].iloc[0]:.0f} beams, which may end a text where a document
+could end, within {penalties["at most"].iloc[0]:.0f} tokens. Its score is the log-likelihood over ((5 + length) / 6) to
+the power of the penalty (Wu et al. 2016, eq. 14): without one, every token makes a text less likely.
+
+| length penalty | tokens, mean | ended at once |
+|---|---|---|
+{ended}
+
 **Speed**, on the CPU. A memory keeps keys and values of what was read (a KV cache); without it, all is read again for
 each token. With a memory the time a token grows with the length to the {powers["with a memory"]:.2f},
 without to the {powers["without"]:.2f}; at {last["length"]:.0f} tokens a memory is
 {last["without"] / last["with a memory"]:.1f} times as fast.
+
+**What a memory holds.** Query heads that share keys and values (grouped-query attention; all of them: multi-query)
+keep less: bytes a token of one text (in theory, 2 layers heads head_dim numbers), for an untrained model of
+{alone["size"]} with {alone["query heads"]:.0f} query heads that writes {alone["length"]:.0f} tokens in as many texts at
+once as above.
+
+| query heads that share | heads kept | bytes a token | ms a token | to none shared |
+|---|---|---|---|---|
+{shared}
 """

@@ -20,6 +20,7 @@ from scalinglab import config
 from scalinglab.config import Name, PositiveFloat, Study, tokens_of
 from scalinglab.errors import UserError
 from scalinglab.evaluation.text import token_losses
+from scalinglab.figures import forest
 from scalinglab.figures.style import new_figure, ordered_style
 from scalinglab.files import read_json
 from scalinglab.measurements import Row, wording
@@ -34,7 +35,7 @@ from scalinglab.stages.pretraining import read_rate_law
 from scalinglab.stages.short_runs import job_identity
 from scalinglab.stages.stretches import open_batches, train_stretch
 from scalinglab.stages.trained import trained
-from scalinglab.theory.comparison import compare
+from scalinglab.theory.comparison import Comparison, compare
 from scalinglab.theory.protocol import Rates, Seeds
 from scalinglab.training.loop import Stretch
 from scalinglab.training.optimiser import AdamW
@@ -180,7 +181,25 @@ class _Distillation:
 
 
 def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
-    """`distillation`: loss by student, and against the FLOPs that it took."""
+    """`distillation`: loss by student, and against FLOPs; `forest`: differences from a student that took as many."""
+    return {"distillation": _losses(tables), "forest": _forest(tables)}
+
+
+def _forest(tables: dict[str, pd.DataFrame]) -> Figure:
+    runs, teacher, verdicts = tables["runs"], tables["teacher"].iloc[0], tables["verdicts"]
+    rows = verdicts[verdicts["against"] == LONGER].drop(columns="against").to_dict("records")
+    losses = {
+        str(name): list(line.sort_values("seed")["loss"])
+        for name, line in runs[runs["role"] == "run"].groupby("student")
+    }
+    title = f"{teacher['student']} taught by {teacher['size']}, and alone with as many FLOPs\n"
+    title += f"{teacher['student tokens']} tokens"
+    return forest.draw(
+        [Comparison(**row) for row in rows], losses, LONGER, teacher["margin"], "nats a held-out token", title
+    )
+
+
+def _losses(tables: dict[str, pd.DataFrame]) -> Figure:
     figure, axes = new_figure(2, width=4.6, height=3.4)
     runs, teacher = tables["runs"][tables["runs"]["role"] == "run"], tables["teacher"].iloc[0]
     styles = ordered_style(list(runs["student"].unique()))
@@ -199,7 +218,7 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
         )
         axis.set_ylabel("nats a held-out token")
     axes[1].legend(fontsize=7)
-    return {"distillation": figure}
+    return figure
 
 
 def beside(verdicts: pd.DataFrame) -> str:
@@ -229,10 +248,13 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     closed = (hard - taught.min()) / (hard - teacher["loss"])
     longer = runs[runs["student"] == LONGER]["loss"].mean()
     cost = runs[runs["alpha"] > 0]["FLOPs"].iloc[0] / runs[runs["student"] == HARD]["FLOPs"].iloc[0]
-    return f"""**In short.** A teacher closes {closed:.0%} of the distance between a small model and itself, by
-{taught.idxmin()}; beside one that spends the same FLOPs on more tokens: {beside(verdicts)}
+    return f"""**In short.** A teacher {"closes" if closed > 0 else "widens"} the distance between a small model and
+itself by {abs(closed):.0%} ({taught.idxmin()}); beside one that spends the same FLOPs on more tokens:
+{beside(verdicts)}
 
 ![Distillation](distillation.png)
+
+![Differences](forest.png)
 
 The teacher, {teacher["size"]} ({teacher["parameters"]:,} parameters), is trained as in the study on
 {teacher["training tokens"]} tokens of text and skills, and needs {teacher["loss"]:.3f} nats a held-out token of text.

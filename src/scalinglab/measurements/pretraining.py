@@ -99,20 +99,12 @@ def _forest(tables: dict[str, pd.DataFrame]) -> Figure:
     table = tables["differences"]
     asked = table.iloc[0]
     found = [Comparison(**row) for row in table.drop(columns=["compare", "margin", "reference"]).to_dict("records")]
-    figure, (axis,) = new_figure(1, width=6.8, height=1.3 + 0.34 * len(found))
     losses = {
         str(name): list(runs.sort_values("seed")[asked["compare"]])
         for name, runs in compared(tables["runs"]).groupby("variant")
     }
-    forest.rows(axis, found, asked["margin"], forest.paired(losses, asked["reference"]))
     unit = UNITS.get(asked["compare"], asked["compare"])
-    axis.set_xlabel(f"difference from {asked['reference']} ({unit}); less is better")
-    axis.set_title(
-        f"{asked['seeds']} paired seeds; 95 % intervals; shaded: within the margin of {asked['margin']:g}",
-        fontsize=8,
-        loc="left",
-    )
-    return figure
+    return forest.draw(found, losses, asked["reference"], asked["margin"], unit)
 
 
 def _tasks(tables: dict[str, pd.DataFrame]) -> Figure:

@@ -22,10 +22,11 @@ from scalinglab import config
 from scalinglab.config import PositiveFloat, PositiveInt, Study, tokens_of
 from scalinglab.corpus import tokenizers
 from scalinglab.corpus.documents import read_documents
-from scalinglab.corpus.merges import learn_merges
+from scalinglab.corpus.merges import apply_merges, learn_merges
 from scalinglab.corpus.packing import text_rows
 from scalinglab.errors import UserError
 from scalinglab.evaluation.text import bits_per_byte, token_losses
+from scalinglab.figures import forest
 from scalinglab.figures.style import new_figure, ordered_style
 from scalinglab.measurements import Row, wording
 from scalinglab.model.counts import count
@@ -33,8 +34,10 @@ from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.shape import shape_of
 from scalinglab.paths import Paths
 from scalinglab.stages.models import pick_device
+from scalinglab.stages.paired import sweep_then_run
 from scalinglab.stages.pretraining import read_rate_law
-from scalinglab.theory.comparison import compare
+from scalinglab.theory.comparison import Comparison, compare
+from scalinglab.theory.protocol import Rates, Seeds
 from scalinglab.training.data import Batches
 from scalinglab.training.loop import Stretch, train
 from scalinglab.training.optimiser import AdamW
@@ -49,18 +52,25 @@ class Settings:
     vocabularies: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
     sample_bytes: PositiveInt
     merges: PositiveInt
-    trained: tuple[PositiveInt, ...]
+    trained: dict[str, tuple[PositiveInt, ...]]
     size: str
     tokens: str
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+    rates: Rates
+    seeds: Seeds
     reference: PositiveInt
     margin: PositiveFloat
 
 
 def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
-    """Tables `compression`, a row a tokenizer; `models`, a row a tokenizer and seed; `merges`, beside a reference."""
-    if settings.reference not in set(settings.trained) & set(settings.vocabularies):
-        raise UserError(f"tokenizers: reference = {settings.reference}: trained and vocabularies must hold it too")
+    """Tables `compression`, a row a tokenizer; `models`, a row a run; `merges`, beside a reference; `steps`, a line cut
+    by the first of them."""
+    if unknown := settings.trained.keys() - tokenizers.KINDS.keys():
+        kinds = ", ".join(tokenizers.KINDS)
+        raise UserError(f"tokenizers: trained: {', '.join(sorted(unknown))}: no such kind; known: {kinds}")
+    if settings.reference not in set(settings.trained.get(REFERENCE, ())) & set(settings.vocabularies):
+        raise UserError(
+            f"tokenizers: reference = {settings.reference}: vocabularies and trained.{REFERENCE} must hold it too"
+        )
     documents = Paths(study.study).documents
     texts, held_out = ([one.text for one in read_documents(documents, split)] for split in ("train", "validation"))
     sample = _first_bytes(texts, settings.sample_bytes)
@@ -87,12 +97,13 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
                     "example": " ".join(tokenizer.encode(line).tokens),
                 }
             )
-            if size in (*settings.trained, tokenizers.BYTES):
+            if size in settings.trained.get(kind, ()):
                 trained += [
                     {"tokenizer": f"{kind} {size}", **row}
                     for row in _models(study, settings, tokenizer, kind, texts, tokens, flops)
                 ]
-    return {"compression": compression, "models": trained, "merges": _merges(sample, settings.merges)}
+    merges = _merges(sample, settings.merges)
+    return {"compression": compression, "models": trained, "merges": merges, "steps": _steps(line, merges)}
 
 
 def _first_bytes(texts: list[str], n: int) -> list[str]:
@@ -128,7 +139,7 @@ def _models(
     held_out: NDArray[np.uint16],
     flops: int,
 ) -> list[Row]:
-    """Bits a byte of models of text alone, one a seed, that take so many FLOPs to train."""
+    """Bits a byte of models of text alone that take so many FLOPs to train: the sweep of rates, then all seeds."""
     vocabulary, seq_len = tokenizer.get_vocab_size(), study.mixture.seq_len
     budget = flops // _flops(study, settings, vocabulary)
     tokens, _ = _encode(tokenizer, texts)
@@ -140,22 +151,24 @@ def _models(
     batches.check(steps, f"tokenizers: {kind} {vocabulary}")
     held_RT = text_rows(held_out, seq_len)
     nbytes = int(np.array(tokenizers.bytes_of(tokenizer))[held_RT[:, 1:]].sum())
-    rates_of = run_rates(read_rate_law(study).peak(settings.size), steps, study.training)
-    device = pick_device(study)
-    found: list[Row] = []
-    for seed in settings.seeds:
+    peak, device = read_rate_law(study).peak(settings.size), pick_device(study)
+
+    def once(role: str, seed: int, factor: float) -> Row:
         model = Decoder(shape_of(settings.size, study.model, vocabulary, seq_len), study.model)
         initialise(model, seed)
         model.to(device)
         finished = train(
-            model, AdamW(model, study.training), batches, Stretch(0, steps), rates_of, study.training,
-            replace(study.execution, compile=False), lambda step, point: None, 0,
+            model, AdamW(model, study.training), batches, Stretch(0, steps),
+            run_rates(peak, steps, study.training, factor), study.training, replace(study.execution, compile=False),
+            lambda step, point: None, 0,
         )  # fmt: skip
         nats = float(token_losses(model, held_RT, study.evaluation.batch_rows).sum()) if finished else float("nan")
-        row: Row = {"kind": kind, "vocabulary": vocabulary, "seed": seed, "tokens": budget}
-        row |= {"reference": settings.reference, "margin": settings.margin}
-        found.append(row | {"bits a byte": bits_per_byte(nats, nbytes)})
-    return found
+        about: Row = {"kind": kind, "vocabulary": vocabulary, "tokens": budget, "size": settings.size}
+        about |= {"reference": settings.reference, "margin": settings.margin}
+        about |= {"slowest": min(settings.rates), "fastest": max(settings.rates)}
+        return about | {"role": role, "seed": seed, "factor": factor, "bits a byte": bits_per_byte(nats, nbytes)}
+
+    return sweep_then_run(settings.rates, settings.seeds, once, "bits a byte")
 
 
 def _merges(sample: list[str], n: int) -> list[Row]:
@@ -169,6 +182,17 @@ def _merges(sample: list[str], n: int) -> list[Row]:
     ]
 
 
+def _steps(line: str, merges: list[Row]) -> list[Row]:
+    """A line in the pieces that it is in after so many merges, words apart; those where nothing changes left out."""
+    words = [word for word, _ in ByteLevel(add_prefix_space=False).pre_tokenize_str(line)]
+    pairs, rows = [(str(row["left"]), str(row["right"])) for row in merges], list[Row]()
+    for n in (0, *(2**power for power in range(len(pairs).bit_length())), len(pairs)):
+        pieces = " ".join(piece for word in words for piece in apply_merges(word, pairs[:n]))
+        if not rows or rows[-1]["pieces"] != pieces:
+            rows.append({"merges": n, "pieces": pieces})
+    return rows
+
+
 def apart(sizes: list[int]) -> list[int]:
     """Those that leave room for each other's labels on an axis in powers of two, from the largest down."""
     kept: list[int] = []
@@ -179,41 +203,67 @@ def apart(sizes: list[int]) -> list[int]:
 
 
 def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
-    """`tokenizers`: compression and bits a byte against the vocabulary."""
+    """`tokenizers`: compression and bits a byte against the vocabulary; `forest`: differences from the reference."""
+    models = compared(tables["models"])
+    found, losses, reference = verdicts_of(models)
+    drawn = forest.draw(
+        found, losses, reference, models["margin"].iloc[0], "bits a byte of held-out text",
+        f"How should text be cut?\n{models['size'].iloc[0]}, equal FLOPs",
+    )  # fmt: skip
+    return {"tokenizers": _against_vocabulary(tables["compression"], models), "forest": drawn}
+
+
+def compared(models: pd.DataFrame) -> pd.DataFrame:
+    """The runs that are compared, without those of the sweep."""
+    return models[models["role"] == "run"]
+
+
+def verdicts_of(models: pd.DataFrame) -> tuple[list[Comparison], dict[str, list[float]], str]:
+    """All tokenizers against the reference; their bits a byte by seed; and the reference's name."""
+    reference = f"{REFERENCE} {models['reference'].iloc[0]}"
+    of_seeds = {
+        str(name): list(group.sort_values("seed")["bits a byte"])
+        for name, group in models.groupby("tokenizer", sort=False)
+    }
+    return compare(of_seeds, reference, models["margin"].iloc[0]), of_seeds, reference
+
+
+def _against_vocabulary(compression: pd.DataFrame, models: pd.DataFrame) -> Figure:
     figure, axes = new_figure(2, width=4.2, height=3.3)
     styles = ordered_style(list(tokenizers.KINDS))
-    for axis, (name, column) in zip(axes, (("compression", "bytes a token"), ("models", "bits a byte")), strict=True):
-        for kind, line in tables[name].groupby("kind", sort=False):
+    for axis, (table, column) in zip(axes, ((compression, "bytes a token"), (models, "bits a byte")), strict=True):
+        for kind, line in table.groupby("kind", sort=False):
             points = line.groupby("vocabulary")[column]
             axis.plot(points.mean().index, points.mean(), markersize=5, linewidth=1.1, label=kind, **styles[str(kind)])
-            if name == "models":
+            if table is models:
                 axis.plot(line["vocabulary"], line[column], ".", color=styles[str(kind)]["color"], alpha=0.4)
-        ticks = apart(tables["compression"]["vocabulary"].unique().tolist())
+        ticks = apart(compression["vocabulary"].unique().tolist())
         axis.set_xscale("log", base=2)
         axis.set_xticks(ticks, [str(n) for n in ticks], fontsize=7)
         axis.minorticks_off()
         axis.set_xlabel("vocabulary")
         axis.set_ylabel(f"{column}, held-out text")
         axis.legend(fontsize=7)
-    return {"tokenizers": figure}
+    return figure
 
 
 def findings(tables: dict[str, pd.DataFrame]) -> str:
-    compression, models, merges = tables["compression"], tables["models"], tables["merges"]
+    compression, merges = tables["compression"], tables["merges"]
+    models = compared(tables["models"])
     cut = "\n".join(
         f"| {row['kind']} | {row['vocabulary']} | {row['bytes a token']:.2f} | {row['unknown bytes']:.2%} | "
         f"{row['MB/s']:.1f} | {row['training s']:.1f} |"
         for _, row in compression.iterrows()
     )
-    groups = {str(name): group for name, group in models.groupby("tokenizer", sort=False)}
+    comparisons, _, reference = verdicts_of(models)
     vocabulary, margin = models["reference"].iloc[0], models["margin"].iloc[0]
-    reference = f"{REFERENCE} {vocabulary}"
-    of_seeds = {name: list(group.sort_values("seed")["bits a byte"]) for name, group in groups.items()}
-    verdicts = pd.DataFrame([asdict(one) for one in compare(of_seeds, reference, margin)])
+    slowest, fastest = models["slowest"].iloc[0], models["fastest"].iloc[0]
+    verdicts = pd.DataFrame([asdict(one) for one in comparisons])
     found = {row["variant"]: wording.verdict(row) for row in verdicts.to_dict("records")}
     trained = [
-        f"| {name} | {group['tokens'].iloc[0]:,} | {wording.mean(group['bits a byte'])} | {found.get(name, '')} |"
-        for name, group in groups.items()
+        f"| {name} | {group['tokens'].iloc[0]:,} | {wording.chosen(group['factor'].iloc[0], slowest, fastest)} | "
+        f"{wording.mean(group['bits a byte'])} | {found.get(str(name), '')} |"
+        for name, group in models.groupby("tokenizer", sort=False)
     ]
     shown = compression[compression["vocabulary"].isin({tokenizers.BYTES, vocabulary, compression["vocabulary"].max()})]
     examples = "\n".join(
@@ -223,7 +273,16 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     first = ", ".join(
         f"`{left}`+`{right}`" for left, right in merges[["left", "right"]].head(12).itertuples(index=False)
     )
-    return f"""![Tokenizers](tokenizers.png)
+    steps = "\n".join(
+        f"* {row['merges']}: " + " ".join(wording.code(piece) for piece in row["pieces"].split(" "))
+        for _, row in tables["steps"].iterrows()
+    )
+    means = wording.whole_means(models, "tokenizer", "bits a byte")
+    best, worst = means.idxmin(), means.idxmax()
+    return f"""**In short.** At equal FLOPs {best} needs least ({means.min():.3f} bits a byte), {worst} most
+({means.max():.3f}). {wording.in_words(verdicts, reference, margin)}
+
+![Tokenizers](tokenizers.png)
 
 All tokenizers work on UTF-8 bytes and cut words alike; sizes are those that the library makes: a unigram tokenizer has
 fewer pieces than were asked for where the sample holds no more. Speeds are of one run on a shared machine.
@@ -236,15 +295,19 @@ fewer pieces than were asked for where the sample holds no more. Speeds are of o
 
 {examples}
 
-**Models** of text alone, {models["seed"].nunique()} paired seeds, equal FLOPs, at the study's learning rate for their
-width: bits a byte, and the difference from {reference} with its 95 % interval. Margin: {margin:g}.
+**Models** of text alone, {models["seed"].nunique()} paired seeds, equal FLOPs, at the best of the rates for each (times
+the study's for their width): bits a byte, and the difference from {reference} with its 95 % interval. Margin:
+{margin:g}.
 
-{wording.in_words(verdicts, reference, margin)}
+![Differences](forest.png)
 
-| tokenizer | tokens | bits a byte | difference, verdict |
-|---|---|---|---|
+| tokenizer | tokens | rate | bits a byte | difference, verdict |
+|---|---|---|---|---|
 {chr(10).join(trained)}
 
 **Merges, step by step.** Plain byte-pair encoding (`corpus/merges.py`; a line's end is written as Ċ)
-begins with {first}. Of its first {len(merges)} merges {merges["the same"].sum()} are those of the library.
+begins with {first}. Of its first {len(merges)} merges {merges["the same"].sum()} are those of the library. The line
+above after so many of them:
+
+{steps}
 """

@@ -126,14 +126,16 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     coordinates, optima = tables["coordinates"], tables["optima"]
     last, widths = int(coordinates["step"].max()), sorted(coordinates["width"].unique())
     fast = tables["rules"]["embedding rate"].max()
-    return f"""**The rules.** In the *standard* form, weights begin with variance 1 / (3 width), and one rate moves all:
+    return f"""**In short.** {_decision(tables)}
+
+**The rules.** In the *standard* form, weights begin with variance 1 / (3 width), and one rate moves all:
 it must fall with width, by a *law* (a power of width that is fitted to short sweeps), or is *one rate* for
 all that was tuned at one width. *muP* (Yang et al. 2022) divides rates and scales of wide layers by their width beyond
 a base, so that one rate may serve all; *u-muP* (Blake et al. 2024) writes the same so that all tensors begin at unit
 scale. *Fast embedding*: its peak rate is {fast:g} at every width, whatever that of all else; without, it is that of all
 else. u-mup moves its embedding faster too, and what that alone is worth is not a matter of width.
 
-**Which rule.** {_decision(tables)}
+**Which rule.**
 
 {_rules_table(tables)}
 

@@ -26,5 +26,5 @@ def run(params: Mapping[str, Any], theory: str) -> None:
     write_csv(folder / "verdicts.csv", [asdict(one) for one in found])
     # What these verdicts were made of: the protocol may be edited before it runs again.
     write_json(folder / "protocol.json", {"study": params["study"], **asdict(protocol)})
-    save(forest.draw(protocol, found, of_seeds), folder / "forest.png", DPI)
+    save(forest.of_study(protocol, found, of_seeds), folder / "forest.png", DPI)
     save(details.draw(protocol, runs), folder / "details.png", DPI)

@@ -63,7 +63,7 @@ def _compared(params: dict[str, Any], name: str, cores: int, folder: Path) -> No
     print(f"{protocol.question} ({protocol.tokens} tokens, {len(protocol.seeds)} seeds, {protocol.unit})")
     for one in found:
         print(f"{one.variant:16} {one.difference:+.3f} [{one.low:+.3f}, {one.high:+.3f}]  {one.verdict}")
-    save(forest.draw(protocol, found, losses), folder / f"{name}.png", DPI)
+    save(forest.of_study(protocol, found, losses), folder / f"{name}.png", DPI)
     print(folder / f"{name}.png")
 
 
