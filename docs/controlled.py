@@ -6,7 +6,9 @@ import math
 import re
 from pathlib import Path
 
+import model_sizes
 import pandas as pd
+import yaml
 from reliability import ROOT
 
 from scalinglab.config import tokens_of
@@ -22,6 +24,8 @@ NOTES = {  # of a measure, on what a reader may take it for
     "noise_scale": "It is of the end of training, when the gradient is small. A batch below it may still cost "
     "much in a short run: what it takes is steps, and no rate makes up for a lack of them.",
     "number_format": "Formats are those of the products; weights, their updates and moments are fp32 in all variants.",
+    "leak": "Batch norm is evaluated with running averages, through which nothing leaks: losses of this page do not "
+    "gain from looking ahead.",
     "context_length": "(The text as one stream; the study's loss is of windows that begin elsewhere.)",
 }
 
@@ -59,6 +63,7 @@ def page(folder: Path) -> str:
         f"{_rate(reference, study)} times the study's rate. All variants: {_changes(study['base'], study)}.",
         "",
         *_keys(study),
+        *model_sizes.in_words(model_sizes.counts(study, ROOT)),
         "",
         f"![Details](../../results/theory/{study['name']}/details.png)",
     ]
@@ -87,12 +92,20 @@ def _keys(study: dict) -> list[str]:
                 values.setdefault(f"{section}.{key}", []).append(str(value))
     lines = []
     for key, used in values.items():
-        lines.append(f"* `{key}`: {_comment(*key.split('.'))}")
+        lines.append(f"* `{key}`: {_comment(*key.split('.'))}{_as_in_the_study(key, study)}")
         kinds = REGISTRIES.get(key, {})
         lines += [
             f"    * `{value}`: {_first_paragraph(kinds[value])}" for value in dict.fromkeys(used) if value in kinds
         ]
     return lines
+
+
+def _as_in_the_study(key: str, study: dict) -> str:
+    """What a key is where no variant says it."""
+    section, name = key.split(".")
+    if not (path := ROOT / f"presets/{study['study']}.yaml").exists():
+        return ""
+    return f" (in the study: {yaml.safe_load(path.read_text(encoding='utf-8'))[section][name]})"
 
 
 def _comment(section: str, key: str) -> str:

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import known
 import norm_parts
 import on_gpu
 import pandas as pd
@@ -85,7 +86,7 @@ def pages(root: Path = ROOT) -> dict[str, str]:
         elif (folder / "findings.md").exists():
             found[name] = measured_page(folder)
         if name in found:
-            found[name] += asides.get(name, "")
+            found[name] += known.section(root, name) + asides.get(name, "")
         if name in found and name in SLOW_EMBEDDING:
             found[name] += f"\n{THEN}"
     rows = [
@@ -95,7 +96,7 @@ def pages(root: Path = ROOT) -> dict[str, str]:
         for name in names
     ]
     head = ["## The course", "", "| lecture | name | question | variants |", "|---|---|---|---|"]
-    index = "\n".join([HEAD, "", INDEX, vocabulary.section(), *head, *rows, ""])
+    index = "\n".join([HEAD, "", INDEX, vocabulary.section(), *head, *rows, "", known.index(root)])
     return {"docs/theory/README.md": index} | {f"docs/theory/{name}.md": text for name, text in found.items()}
 
 

@@ -127,21 +127,23 @@ def _of_weights(weights_NT: Tensor) -> Row:
 
 
 def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
-    """`attention`: variance, entropy, largest weight and gradient against d_k."""
+    """`attention`: variance, entropy, largest weight, saturation, Jacobian and gradient against d_k."""
     table = tables["attention"]
     keys = int(table["keys"].iloc[0])
-    figure, axes = new_figure(2, width=3.6, height=2.9, rows=2)
+    figure, axes = new_figure(3, width=3.5, height=2.9, rows=2)
     panels = (
         ("variance", "variance of a query's scores"),
         ("entropy", f"entropy over {keys} keys (nats)"),
         ("largest", "largest weight"),
-        ("gradient", "gradient on the query (rms)"),
+        ("saturated", "queries with over 99 % on one key"),
+        ("median jacobian", "norm of softmax's Jacobian, median"),
+        ("median gradient", "gradient on a query, median"),
     )
     for axis, (column, label) in zip(axes, panels, strict=True):
         for (of, kind), line in table.groupby(["of", "kind"]):
-            if column == "gradient" and of != "random vectors":
-                continue
             random = of == "random vectors"
+            if column == "median gradient" and not random:
+                continue  # of them there is none
             axis.plot(
                 line["d_k"], line[column], markersize=4, linewidth=1.2, linestyle="-" if random else ":",
                 markerfacecolor=None if random else "white", label=f"{kind}, {of}", **STYLE[str(kind)],
@@ -159,7 +161,11 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
         axis.set_xscale("log", base=2)
         axis.set_xticks(table["d_k"].unique(), [str(d) for d in table["d_k"].unique()])
         axis.minorticks_off()
-        if column in ("variance", "gradient"):
+        if column == "median gradient":
+            for kind, line in table[table["of"] == "random vectors"].groupby("kind"):
+                axis.plot(line["d_k"], line["gradient"], color=STYLE[str(kind)]["color"], linewidth=1, linestyle="--")
+            axis.set_title("dashed: root mean square of all queries", fontsize=8, loc="left")
+        if column in ("variance", "median jacobian", "median gradient"):
             axis.set_yscale("log")
         axis.set_xlabel("channels of a head, d_k")
         axis.set_ylabel(label)
@@ -184,6 +190,8 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     kept, layer = at("random vectors", "scaled", high), at("untrained layer", "scaled", high)
     layer_bare = at("untrained layer", "unscaled", high)
     frozen = 2 * math.log(keys)
+    vanishes = large["gradient"] < kept["gradient"]
+    whole = "gradients vanish as a whole" if vanishes else "gradients do not vanish as a whole, few queries have them"
     return f"""**In short.** Without the factor, scores vary as d_k (to the {grows:.2f}) and attention settles on single
 keys: at d_k = {high} the typical query gets a gradient of {large["median gradient"]:.1g}, with the factor
 {kept["median gradient"]:.1g}.
@@ -206,7 +214,7 @@ query, with the factor {kept["median jacobian"]:.2g}. But the way back from scor
 through keys that nothing divides. The gradient on the median query (of a random sum of the weights) is
 {large["median gradient"]:.2g} without and
 {kept["median gradient"]:.2g} with it, the root mean square over all {large["gradient"]:.2g} and
-{kept["gradient"]:.2g}: gradients do not vanish as a whole, few queries have them all. Without the factor a tenth of the
+{kept["gradient"]:.2g}: {whole}. Without the factor a tenth of the
 queries get {large["gradient of a tenth"]:.0%} of the squared gradient, with it {kept["gradient of a tenth"]:.0%}.
 
 **Our own layers** start smaller: queries and keys have a variance of 1/3 each, so that scaled scores have one of
