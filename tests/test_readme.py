@@ -137,3 +137,21 @@ def test_what_was_measured_on_a_gpu_is_told_on_its_pages(tmp_path: Path, monkeyp
     assert "Worse: none (diverged)." in text
     assert "| rmsnorm | 3.100 | reference | 1 (edge) | 0 |" in text
     assert "| none | 1 of 2 diverged, the others 3.500 | diverged, worse | 0.5 (edge) |  |" in text
+
+
+def test_known_results_are_of_variants_and_say_what_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    known = importlib.import_module("known")
+    for name, pairs in known.KNOWN.items():
+        study = yaml.safe_load((ROOT / f"studies/{name}.yaml").read_text())["theory"][name]
+        assert {one for pair in pairs for one in pair[::2]} <= study["variants"].keys()
+    folder = tmp_path / "results/theory/mixers"
+    (folder / "runs").mkdir(parents=True)
+    (folder / "protocol.json").write_text(json.dumps({"variants": {"causal": {}, "linear": {}}, "margin": 0.02}))
+    for worse, said in ((0.3, "worse: as known"), (-0.3, "better: **the reverse**")):
+        for name, loss in (("causal", 3.0), ("linear", 3.0 + worse)):
+            rows = "".join(f"run,{seed},{loss + seed / 1000}\n" for seed in (1, 2, 3))
+            (folder / f"runs/{name}.csv").write_text(f"role,seed,loss\nsweep,0,9\n{rows}")
+        assert said in known.section(tmp_path, "mixers")
+        assert said in known.index(tmp_path)
+    assert known.section(tmp_path, "schedules") == ""
