@@ -9,7 +9,7 @@ import torch.distributed as dist
 
 from scalinglab.config import Study
 from scalinglab.measurements import parallelism
-from scalinglab.measurements.parallelism import SCHEMES, Settings, sent_in_theory
+from scalinglab.measurements.parallelism import SCHEMES, TOLERANCE, Settings, sent_in_theory
 from scalinglab.model.shape import Shape, shape_of
 from scalinglab.parallel import processes
 from scalinglab.parallel.schemes import Scheme
@@ -43,7 +43,7 @@ def test_two_processes_train_as_one(smoke: Study) -> None:
     found = dict(zip((scheme.name for scheme in TWO), trained(smoke, TWO), strict=True))
     for name, ranks in found.items():
         for rank in ranks:
-            assert rank["losses"] == pytest.approx(alone["losses"], rel=1e-12), name
+            assert rank["losses"] == pytest.approx(alone["losses"], rel=TOLERANCE), name
     assert alone["losses"][-1] < alone["losses"][0]
     assert found["data"][0]["parameters"] == alone["parameters"]
     assert found["ZeRO 1"][0]["parameters"] == alone["parameters"]
@@ -67,7 +67,7 @@ def test_three_dimensions_train_as_one(smoke: Study) -> None:
     (ranks,) = trained(smoke, [SCHEMES[-1]])
     assert len(ranks) == 8
     for rank in ranks:
-        assert rank["losses"] == pytest.approx(alone["losses"], rel=1e-12)
+        assert rank["losses"] == pytest.approx(alone["losses"], rel=TOLERANCE)
 
 
 def test_what_is_sent_in_theory(smoke: Study) -> None:
@@ -123,7 +123,7 @@ def test_from_processes_to_the_text(smoke: Study) -> None:
     settings = dataclasses.replace(SETTINGS, schemes=("one process", "data, 2"), stages=(2,), micro_batches=(2, 4))
     tables = {name: pd.DataFrame(rows) for name, rows in parallelism.measure(settings, smoke, "").items()}
     assert tables["schemes"]["scheme"].tolist() == ["one process", "data, 2"]
-    assert tables["schemes"]["largest difference"].max() < 1e-12
+    assert tables["schemes"]["largest difference"].max() < TOLERANCE
     assert tables["bubbles"]["waiting in theory"].tolist() == pytest.approx([1 / 3, 1 / 5] * 2)
     assert "| data, 2 | 2 |" in parallelism.findings(tables)
     assert set(parallelism.figures(tables)) == {"parallelism"}
