@@ -21,7 +21,7 @@ from scalinglab.config import PositiveFloat, PositiveInt, Share, Study, tokens_o
 from scalinglab.corpus.packing import answer_targets
 from scalinglab.evaluation.answers import answer
 from scalinglab.figures.style import new_figure, ordered_style
-from scalinglab.measurements import Row
+from scalinglab.measurements import Row, wording
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.shape import Shape, shape_of
 from scalinglab.skills.multi_query import MultiQuery
@@ -186,6 +186,7 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     runs, verdicts = _runs(tables), tables["verdicts"]
     pairs, reference = sorted(runs["pairs"].unique()), str(verdicts["reference"].iloc[0])
     said = verdicts.set_index(["mixer", "pairs"])["verdict"]
+    rates = sorted(tables["recall"]["rate"].unique())
     threshold, lines, most, few = float(runs["recalled"].iloc[0]), [], [], []
     for name, one in runs.groupby("mixer", sort=False):
         of_pairs = one.groupby("pairs")["accuracy"]
@@ -193,12 +194,12 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
         cells = [
             f"{mean[n]:.3f} +- {reach[n]:.3f}" + (f" ({said[name, n]})" if name != reference else "") for n in pairs
         ]
-        lines.append(f"| {name} | {one['kept'].iloc[0]:,} | {one['rate'].iloc[0]:g} | " + " | ".join(cells) + " |")
+        rate = wording.chosen(one["rate"].iloc[0], rates[0], rates[-1])
+        lines.append(f"| {name} | {one['kept'].iloc[0]:,} | {rate} | " + " | ".join(cells) + " |")
         middle, learnt = of_pairs.median(), int((one[one["pairs"] == pairs[0]]["accuracy"] >= threshold).sum())
         held = [n for n in pairs if (middle[middle.index <= n] >= threshold).all()]
         most.append(f"{name} {max(held)}" if held else f"{name} fewer than {pairs[0]}")
         few.append(f"{name} {learnt}")
-    rates = ", ".join(f"{rate:g}" for rate in sorted(tables["recall"]["rate"].unique()))
     return f"""**In short.** Up to which number of pairs the median seed recalls at least {threshold:.0%}:
 {"; ".join(most)}. Of {runs["seed"].nunique()} seeds, so many do so with {pairs[0]} pairs: {"; ".join(few)}.
 
@@ -207,7 +208,7 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
 Accuracy on held-out rows: the mean of {runs["seed"].nunique()} seeds with its 95 % interval (wide where some seeds
 learn and others do not), and the verdict on the error beside that of {reference} (paired seeds, margin
 {verdicts["margin"].iloc[0]:g}). Numbers kept: what a layer needs of a whole context to go on writing. Rates tried:
-{rates}.
+{", ".join(f"{rate:g}" for rate in rates)}.
 
 | mixer | numbers kept | rate | {" | ".join(f"{n} pairs" for n in pairs)} |
 |---|---|---|{"---|" * len(pairs)}
