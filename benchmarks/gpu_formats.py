@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.benchmark import Timer
 
@@ -27,6 +28,7 @@ from scalinglab.stages.models import build_model
 from scalinglab.stages.trained import trained
 from scalinglab.theory.protocol import protocol_of, study_of
 from scalinglab.training.data import Batch
+from scalinglab.training.precision import autocast
 
 TARGET = Path(__file__).parent / "results/gpu_formats.json"
 STUDY = "precision"
@@ -67,7 +69,7 @@ def _apart(exact: dict[str, Tensor], emulated: dict[str, Tensor], own: dict[str,
 
 
 def step_seconds(device: torch.device) -> list[Row]:
-    """Forward and backward pass of a step in each format. The device's own formats: as autocast makes them."""
+    """Forward and backward pass of a step in each format, as autocast makes it, with the library's loss for all."""
     params = pipeline.all_params()
     study = study_of(params, protocol_of(params, STUDY), "fp32")
     rows: list[Row] = []
@@ -79,11 +81,20 @@ def step_seconds(device: torch.device) -> list[Row]:
         tokens_BT = torch.randint(model.shape.vocab_size, shape, generator=torch.Generator().manual_seed(0))
         batch = Batch(tokens_BT, tokens_BT.roll(-1, 1), torch.arange(tokens_BT.numel()))
         for name in ("fp32", *HALVES):
-            step = functools.partial(gradients_in, model, batch, name)
+            step = functools.partial(_plain_step, model, batch, name)
             step()
             seconds = Timer("step()", globals={"step": step}).blocked_autorange(min_run_time=0.5).median
             rows.append({"size": size, "format": name, "tokens": tokens_BT.numel(), "seconds": seconds})
     return rows
+
+
+def _plain_step(model: Decoder, batch: Batch, name: str) -> None:
+    """Gradients of the mean cross-entropy: our own loss is written for the caches of a CPU, and for fp32 alone."""
+    device = next(model.parameters()).device
+    with autocast(name, device):
+        logits_NV = model.logits(batch.tokens_BT.to(device)).flatten(0, 1).float()
+        loss = F.cross_entropy(logits_NV, batch.targets_BT.to(device).flatten())
+    torch.autograd.grad(loss, list(model.parameters()))
 
 
 def eight_bits(device: torch.device) -> list[Row]:

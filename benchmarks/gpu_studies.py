@@ -3,7 +3,7 @@
 The protocol of each study (studies/<name>.yaml) with what CASES changes: each variant at the best of the rates for seed
 0, then all seeds, many runs at a time. Needs the encoded data and the rates of a run (results/laptop). Prints tables
 and writes benchmarks/results/gpu_studies.json; without a GPU it measures nothing. `--device cpu --quick` tries it in
-the studies' quick form, and writes nothing.
+the studies' quick form; what is quick is not written.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -47,25 +47,28 @@ CASES = {
     "positions": Case(size="d128", tokens="1200k", rates=(0.25, 0.5, 1.0, 2.0)),
     "norms": Case(size="d128", tokens="1200k", rates=(0.125, 0.25, 0.5, 1.0, 2.0)),
 }
-Job = tuple[Protocol, str]  # a study and a variant of it
+Device = Literal["cuda", "cpu"]
+Job = tuple[Protocol, str, Device]  # a study, a variant of it, and the device
 
 
 def train(job: Job) -> pd.DataFrame:
     """The runs of a variant, with its study's measures: the sweep where there are several rates, then all seeds."""
-    protocol, variant = job
+    protocol, variant, device = job
     seeds, rates = ("-".join(f"{one:g}" for one in some) for some in (protocol.seeds, protocol.rates))
-    rows = run_variant(
-        study_of(pipeline.all_params(), protocol, variant), protocol, f"gpu-{protocol.name}-{variant}-{seeds}-{rates}"
-    )
+    study = study_of(pipeline.all_params(), protocol, variant)
+    study = replace(study, execution=replace(study.execution, device=device))
+    rows = run_variant(study, protocol, f"gpu-{protocol.name}-{variant}-{seeds}-{rates}")
     return pd.DataFrame({"variant": variant, **row} for row in rows)
 
 
-def measure(protocol: Protocol, pool: ProcessPoolExecutor) -> dict[str, Any]:
+def measure(protocol: Protocol, pool: ProcessPoolExecutor, device: Device) -> dict[str, Any]:
     """All runs of a study and its verdicts: the first seed of each variant with its sweep, then the others at once."""
     first, *others = protocol.seeds
-    found = list(pool.map(train, [(replace(protocol, seeds=(first,)), variant) for variant in protocol.variants]))
+    found = list(
+        pool.map(train, [(replace(protocol, seeds=(first,)), variant, device) for variant in protocol.variants])
+    )
     best = {str(table["variant"].iloc[-1]): float(table["factor"].iloc[-1]) for table in found}
-    more = [(replace(protocol, seeds=(seed,), rates=(best[one],)), one) for one in best for seed in others]
+    more = [(replace(protocol, seeds=(seed,), rates=(best[one],)), one, device) for one in best for seed in others]
     everything = pd.concat([*found, *pool.map(train, more)], ignore_index=True)
     runs, sweep = (everything[everything["role"] == role] for role in ("run", "sweep"))
     losses = {str(variant): list(table["loss"]) for variant, table in runs.groupby("variant", sort=False)}
@@ -90,7 +93,7 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def main(names: Sequence[str], device: str, quick: bool, workers: int) -> None:
+def main(names: Sequence[str], device: Device, quick: bool, workers: int) -> None:
     if device == "cuda" and not torch.cuda.is_available():
         print("no CUDA device is visible: nothing was measured")
         return
@@ -98,9 +101,9 @@ def main(names: Sequence[str], device: str, quick: bool, workers: int) -> None:
     for name in names:
         protocol = CASES[name].of(protocol_of(pipeline.all_params(), name))
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            one = measure(protocol.shortened() if quick else protocol, pool)
+            one = measure(protocol.shortened() if quick else protocol, pool, device)
         print(name, pd.DataFrame(one["means"]).to_string(), pd.DataFrame(one["verdicts"]).to_string(), sep="\n")
-        if device == "cuda":
+        if device == "cuda" and not quick:
             found[name] = finite({"device": torch.cuda.get_device_name(), "torch": torch.__version__, **one})
             TARGET.write_text(json.dumps(found, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 

@@ -1,4 +1,5 @@
-"""A page of docs/theory/ on a controlled study: all from its results, whatever the study says now."""
+"""A page of docs/theory/ on a controlled study: verdicts and numbers from its results, whatever the study says now; the
+meaning of keys, and sizes of models, by today's preset and code."""
 
 import inspect
 import json
@@ -92,7 +93,7 @@ def _keys(study: dict) -> list[str]:
                 values.setdefault(f"{section}.{key}", []).append(str(value))
     lines = []
     for key, used in values.items():
-        lines.append(f"* `{key}`: {_comment(*key.split('.'))}{_as_in_the_study(key, study)}")
+        lines.append(f"* `{key}`: {_comment(*key.split('.'))}{_otherwise(key, study)}")
         kinds = REGISTRIES.get(key, {})
         lines += [
             f"    * `{value}`: {_first_paragraph(kinds[value])}" for value in dict.fromkeys(used) if value in kinds
@@ -100,12 +101,12 @@ def _keys(study: dict) -> list[str]:
     return lines
 
 
-def _as_in_the_study(key: str, study: dict) -> str:
-    """What a key is where no variant says it."""
+def _otherwise(key: str, study: dict) -> str:
+    """What a key is where a variant does not say it, by today's preset; nothing where all say it."""
     section, name = key.split(".")
-    if not (path := ROOT / f"presets/{study['study']}.yaml").exists():
+    if name in study["base"].get(section, {}) or not (path := ROOT / f"presets/{study['study']}.yaml").exists():
         return ""
-    return f" (in the study: {yaml.safe_load(path.read_text(encoding='utf-8'))[section][name]})"
+    return f" (else {yaml.safe_load(path.read_text(encoding='utf-8'))[section][name]})"
 
 
 def _comment(section: str, key: str) -> str:

@@ -1,6 +1,7 @@
-"""What courses teach of controlled studies and what was seen before at this size, and whether it comes out here."""
+"""What was seen before at 0.1M parameters (3 seeds, one learning rate for all), and whether it comes out here."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,7 +25,15 @@ KNOWN = {
     "attention_kinds": [("multi-head", "~", "multi-query")],
     "mixers": [("causal", "<", "linear")],
 }
-EXPECTED = {"<": {"worse"}, "~": {"inconclusive", "equivalent"}}  # of the second, beside the first
+# What is said of the verdict on the second.
+OUTCOMES = {
+    "<": {"worse": "as known", "better": "**the reverse**"},
+    "~": {"equivalent": "as known", "inconclusive": "not told apart here either"},
+}
+LEGEND = (
+    "What was seen before at 0.1M parameters with 3 seeds, and here: the second's loss minus the first's, paired, each "
+    "pair alone (p-values are not adjusted)."
+)
 GPU = "benchmarks/results/gpu_studies.json"
 
 
@@ -35,8 +44,7 @@ def section(root: Path, name: str) -> str:
         return ""
     head = [
         "",
-        "**Known results.** What is taught, or was seen before at 0.1M parameters with 3 seeds, and the paired "
-        "difference of the second from the first here (each pair alone, its p-values not adjusted).",
+        f"**Known results.** {LEGEND}",
         "",
         "| known | here | on a GPU, if measured there |",
         "|---|---|---|",
@@ -47,7 +55,7 @@ def section(root: Path, name: str) -> str:
 def index(root: Path) -> str:
     """All that is known, with links to the pages."""
     rows = [row.replace("| ", f"| [{name}]({name}.md) | ", 1) for name in KNOWN for row in _rows(root, name)]
-    head = ["## Known results", "", "| study | known | here | on a GPU |", "|---|---|---|---|"]
+    head = ["## Known results", "", LEGEND, "", "| study | known | here | on a GPU |", "|---|---|---|---|"]
     return "\n".join([*head, *rows, ""]) if rows else ""
 
 
@@ -79,7 +87,10 @@ def _found(losses: Mapping[str, Sequence[float | None]], first: str, sign: str, 
     pair = {name: list(pd.Series(losses[name], dtype=float)) for name in (first, second)}
     (found,) = compare(pair, first, margin)
     said = wording.verdict(vars(found))
-    if found.verdict in EXPECTED[sign]:
-        return f"{said}: as known"
-    reversed_ = sign == "<" and found.verdict == "better"
-    return f"{said}: **{'the reverse' if reversed_ else 'not seen'}**"
+    if lost := ", ".join(
+        f"{sum(math.isnan(loss) for loss in values)} of {len(values)} of `{name}`"
+        for name, values in pair.items()
+        if any(map(math.isnan, values))
+    ):
+        said = f"diverged: {lost}, at the rate that seed 0 chose; {found.verdict}"
+    return f"{said}: {OUTCOMES[sign].get(found.verdict, '**not seen**')}"

@@ -1,4 +1,4 @@
-"""How large the models of a controlled study are, and what a token costs them."""
+"""How large the models of a controlled study are, and what a token costs them, by today's preset and code."""
 
 import json
 from dataclasses import replace

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pandas as pd
 
 from scalinglab.measurements import activation_memory, wording
 from scalinglab.measurements.attention_cost import KEPT
+from scalinglab.theory.comparison import compare
 from scalinglab.theory.protocol import RUN_COLUMNS
 
 
@@ -64,7 +66,7 @@ def _attention(measured: dict[str, Any]) -> list[str]:
         f"{formula.index[0]}: that is what starting the kernels takes; powers are of longer contexts. At n = {both:,} "
         f"the fused kernel takes {fast['seconds'] / plain['seconds']:.3f} of the formula's time and "
         f"{fast['kept bytes'] / plain['kept bytes']:.4f} of its memory; they are {fast['error']:.2%} and "
-        f"{plain['error']:.2%} off fp32.",
+        f"{plain['error']:.2%} off fp32. Times are medians; those above 0.3 s are of one call.",
         "",
         "![Cost of attention on a GPU](../../benchmarks/results/gpu_cost.png)",
         *_table(head, rows),
@@ -75,11 +77,9 @@ def _memory(measured: dict[str, Any]) -> list[str]:
     table = pd.DataFrame(measured["memory"])
     depth = int(table["layers"].max())
     deepest = table[table["layers"] == depth].set_index("policy")
-    plain = deepest.loc["keep everything"]
     told = {str(policy): activation_memory.predicted(table, str(policy), depth) for policy in deepest.index}
     rows = [
-        f"| {policy} | {row['peak bytes'] / 1e9:.2f} | {told[str(policy)] / 1e9:.2f} | "
-        f"{row['seconds'] / plain['seconds']:.2f} |"
+        f"| {policy} | {row['peak bytes'] / 1e9:.2f} | {told[str(policy)] / 1e9:.2f} |"
         for policy, row in deepest.iterrows()
     ]
     said = (
@@ -87,7 +87,7 @@ def _memory(measured: dict[str, Any]) -> list[str]:
         f"torch's count of the memory of the device. A layer keeps {activation_memory.kept_ratio(table):.0f} times its "
         "input there."
     )
-    return [said, *_table("| computed again | GB | predicted | time |", rows)]
+    return [said, *_table("| computed again | GB | predicted |", rows)]
 
 
 def _gradients(measured: dict[str, Any]) -> list[str]:
@@ -96,17 +96,11 @@ def _gradients(measured: dict[str, Any]) -> list[str]:
         f"{row['apart off']:.3%} | {row['emulated zero']:.3%} | {row['own zero']:.3%} |"
         for row in measured["gradients"]
     ]
-    steps = pd.DataFrame(measured["steps"]).pivot(index="size", columns="format", values="seconds")
-    faster = "; ".join(
-        f"at {size} bf16 {row['fp32'] / row['bf16']:.1f} and fp16 {row['fp32'] / row['fp16']:.1f} times as fast"
-        for size, row in steps.iterrows()
-    )
     parts = [row["apart off"] / row["own off"] for row in measured["gradients"] if row["format"] != "fp32"]
     return [
         "The gradients of one batch and a trained model, emulated on a CPU and in the device's own formats. Off: their "
         "error, beside fp32 on the CPU. Apart: the distance of the two from each other, which is "
-        f"{min(parts):.1f} to {max(parts):.1f} times what the device's own are off. A step is, beside fp32 without "
-        f"tf32, {faster}.",
+        f"{min(parts):.1f} to {max(parts):.1f} times what the device's own are off.",
         *_table("| format | loss scale | emulated: off | own: off | apart | emulated: zero | own: zero |", rows),
     ]
 
@@ -129,14 +123,22 @@ def _eight_bits(measured: dict[str, Any]) -> list[str]:
 
 
 def _study(one: dict[str, Any]) -> list[str]:
-    verdicts = pd.DataFrame(one["verdicts"]).astype({"difference": float, "low": float, "high": float})
+    losses = {name: list(pd.Series(values, dtype=float)) for name, values in one["losses"].items()}
+    verdicts = pd.DataFrame([asdict(found) for found in compare(losses, one["reference"], one["margin"])])
+    whole = {name for name, values in one["losses"].items() if None not in values}
     by_name = {row["variant"]: row for row in verdicts.to_dict("records")}
+    found = {
+        (row["variant"], key): "" if value is None or row["variant"] not in whole else f"{value:.4g}"
+        for row in one["means"]
+        for key, value in row.items()
+        if key != "variant"
+    }
     measures = [key for key in one["means"][0] if key not in (*RUN_COLUMNS, "variant")]
     rows = [
-        f"| {row['variant']} | {wording.mean(pd.Series(one['losses'][row['variant']], dtype=float))} | "
+        f"| {row['variant']} | {wording.mean(pd.Series(losses[row['variant']]))} | "
         f"{wording.verdict(by_name[row['variant']]) if row['variant'] in by_name else 'reference'} | "
         f"{wording.chosen(row['factor'], min(one['rates']), max(one['rates']))} | "
-        + "".join(f"{'' if row[key] is None else f'{row[key]:.4g}'} | " for key in measures).rstrip()
+        + "".join(f"{found[row['variant'], key]} | " for key in measures).rstrip()
         for row in one["means"]
     ]
     head = f"| variant | loss | difference, 95 % interval, verdict | rate | {' | '.join(measures)} |"

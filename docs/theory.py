@@ -85,10 +85,10 @@ def pages(root: Path = ROOT) -> dict[str, str]:
             found[name] = f"{HEAD}\n\n{page(folder)}"
         elif (folder / "findings.md").exists():
             found[name] = measured_page(folder)
-        if name in found:
-            found[name] += known.section(root, name) + asides.get(name, "")
         if name in found and name in SLOW_EMBEDDING:
             found[name] += f"\n{THEN}"
+        if name in found:
+            found[name] += known.section(root, name) + asides.get(name, "")
     rows = [
         f"| {lecture} | {f'[{name}]({name}.md)' if name in found else name} | {questions[name]['question']} | "
         f"{', '.join(questions[name].get('variants', ['measured']))} |"

@@ -122,13 +122,12 @@ def test_what_was_measured_on_a_gpu_is_told_on_its_pages(tmp_path: Path, monkeyp
     assert sections(tmp_path) == {}
     results = tmp_path / "benchmarks/results"
     results.mkdir(parents=True)
-    verdict = {"variant": "none", "difference": None, "low": None, "high": None, "verdict": "worse"}
     study = {
-        "device": "A card", "size": "d128", "tokens": "2M", "seeds": [1, 2], "rates": [0.5, 1.0], "margin": 0.02,
-        "reference": "rmsnorm", "losses": {"rmsnorm": [3.0, 3.2], "none": [None, 3.5]}, "verdicts": [verdict],
+        "device": "A card", "size": "d128", "tokens": "2M", "seeds": [1, 2, 3], "rates": [0.5, 1.0], "margin": 0.02,
+        "reference": "rmsnorm", "losses": {"rmsnorm": [3.0, 3.1, 3.2], "none": [None, 3.5, 3.5]},
         "means": [
             {"variant": "rmsnorm", "factor": 1.0, "rate": 0.01, "loss": 3.1, "leak": 0.0},
-            {"variant": "none", "factor": 0.5, "rate": 0.005, "loss": None, "leak": None},
+            {"variant": "none", "factor": 0.5, "rate": 0.005, "loss": 3.5, "leak": 0.1},  # of those that did not
         ],
     }  # fmt: skip
     (results / "gpu_studies.json").write_text(json.dumps({"norms": study}))
@@ -136,7 +135,9 @@ def test_what_was_measured_on_a_gpu_is_told_on_its_pages(tmp_path: Path, monkeyp
     assert "A card" in text
     assert "Worse: none (diverged)." in text
     assert "| rmsnorm | 3.100 | reference | 1 (edge) | 0 |" in text
-    assert "| none | 1 of 2 diverged, the others 3.500 | diverged, worse | 0.5 (edge) |  |" in text
+    assert "| none | 1 of 3 diverged, the others 3.500 | diverged, worse | 0.5 (edge) |  |" in text
+    (results / "gpu_studies.json").write_text(json.dumps({"norms": {**study, "reference": "none"}}))
+    assert "rmsnorm (the reference diverged)" in sections(tmp_path)["norms"]
 
 
 def test_known_results_are_of_variants_and_say_what_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ def test_from_settings_to_the_text(smoke: Study) -> None:
     mean = recall[(recall["role"] == "run") & (recall["pairs"] == 2)].groupby("mixer")["accuracy"].mean()
     assert f"| {mean['softmax']:.3f} +- " in said
     assert "softmax fewer than 1; state fewer than 1" in said
-    assert "Of 3 seeds, so many do so with 1 pairs: softmax 0; state 0." in said
+    assert "1 pairs: softmax 0; state 0." in said
     assert set(recall_capacity.figures(tables)) == {"recall"}
 
 

@@ -124,6 +124,10 @@ def _memories(settings: Settings, study: Study) -> list[Row]:
     heads = shape_of(settings.shared_size, study.model, vocabulary, length).n_head
     if uneven := [by for by in settings.shared_by if heads % by]:
         raise UserError(f"decoding: shared_by = {uneven}: each must divide the {heads} heads of {settings.shared_size}")
+    if 1 not in settings.shared_by:
+        raise UserError(
+            f"decoding: shared_by = {list(settings.shared_by)}: must hold 1, with which others are compared"
+        )
     prompts_BT, rows = torch.zeros(settings.rows, 1, dtype=torch.long), list[Row]()
     for by in settings.shared_by:
         options = replace(study.model, kv_groups=by)

@@ -67,6 +67,10 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
     if unknown := settings.trained.keys() - tokenizers.KINDS.keys():
         kinds = ", ".join(tokenizers.KINDS)
         raise UserError(f"tokenizers: trained: {', '.join(sorted(unknown))}: no such kind; known: {kinds}")
+    for kind, sizes in settings.trained.items():
+        known_sizes = (tokenizers.BYTES,) if kind == "bytes" else settings.vocabularies
+        if lacking := sorted(set(sizes) - set(known_sizes)):
+            raise UserError(f"tokenizers: trained.{kind} = {lacking}: must be among {list(known_sizes)}")
     if settings.reference not in set(settings.trained.get(REFERENCE, ())) & set(settings.vocabularies):
         raise UserError(
             f"tokenizers: reference = {settings.reference}: vocabularies and trained.{REFERENCE} must hold it too"
