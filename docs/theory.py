@@ -18,9 +18,6 @@ ROOT = Path(__file__).parent.parent
 # Results from before the embedding had a rate of its own in the study. A name goes when its question is run anew.
 SLOW_EMBEDDING = {
     "attention_maps",
-    "attention_kinds",
-    "positions",
-    "feed_forward",
     "precision",
     "number_formats",
     "tokenizers",
