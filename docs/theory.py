@@ -42,6 +42,9 @@ scalinglab theory positions --quick      # a small form in a few minutes: fewer 
 snakemake --cores 2 theory_positions     # the whole; `theory` for all of them
 ```
 
+The quick form reads the study's data: after a run of the study, or `snakemake --cores 2
+results/laptop/encode/train.npy`.
+
 Widths and tokens suit the `laptop` study. Where a study with longer warmup or batches stands in `params.yaml` (`gpu`),
 raise `tokens` in the file, or set its `training` under `base`.
 

@@ -25,12 +25,17 @@ HELD_OUT_TOKENS = 65_536
 def run(params: Mapping[str, Any], theory: str, variant: str) -> None:
     protocol = protocol_of(params, theory)
     study = study_of(params, protocol, variant)
-    if unknown := sorted(set(protocol.measures) - MEASURES.keys()):
-        known = ", ".join(sorted(MEASURES))
-        raise UserError(f"studies/{theory}.yaml: measures: {', '.join(unknown)}: unknown; known: {known}")
+    check_measures(protocol)
     rows = run_variant(study, protocol, f"variant-{theory}-{variant}")
     measured = [key for key in rows[-1] if key not in RUN_COLUMNS]
     write_csv(theory_runs(theory) / f"{variant}.csv", rows, [*RUN_COLUMNS, *sorted(measured)])
+
+
+def check_measures(protocol: Protocol) -> None:
+    """Raises UserError where a study asks for a measure that there is not."""
+    if unknown := sorted(set(protocol.measures) - MEASURES.keys()):
+        known = ", ".join(sorted(MEASURES))
+        raise UserError(f"studies/{protocol.name}.yaml: measures: {', '.join(unknown)}: unknown; known: {known}")
 
 
 def run_variant(study: Study, protocol: Protocol, name: str) -> list[dict[str, Any]]:

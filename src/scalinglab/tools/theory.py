@@ -6,10 +6,13 @@ runs the whole.
 """
 
 import argparse
+import difflib
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from scalinglab import config, pipeline
 from scalinglab.errors import UserError
@@ -19,23 +22,43 @@ from scalinglab.theory.measurement import measurement_of
 
 def run(arguments: argparse.Namespace) -> None:
     params = pipeline.all_params()
-    if arguments.name is None:
-        asked = {name: one for section in pipeline.THEORY_SECTIONS for name, one in params.get(section, {}).items()}
+    asked = {name: one for section in pipeline.THEORY_SECTIONS for name, one in params.get(section, {}).items()}
+    name = arguments.name
+    if name is None:
         for lecture, names in by_lecture(asked).items():
             print(lecture)
-            for name in names:
-                print(f"  {name:22} {asked[name]['question']}")
+            for one in names:
+                print(f"  {one:22} {asked[one]['question']}")
         return
+    if name not in asked:
+        near = difflib.get_close_matches(name, asked, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(asked)}"
+        raise UserError(f"no question {name!r} in studies/; {hint}")
     if not arguments.quick:
         raise UserError(
-            f"`snakemake --cores 2 theory_{arguments.name}` runs the whole; "
-            f"`scalinglab theory {arguments.name} --quick` a small form of it"
+            f"`snakemake --cores 2 theory_{name}` runs the whole; `scalinglab theory {name} --quick` a small form of it"
         )
+    if arguments.cores < 1:
+        raise UserError(f"--cores {arguments.cores}: must be at least 1")
+    _check_data(name)
+    if params["study"] == "smoke":
+        print("params.yaml is the smoke preset, whose data are too few to tell anything: `scalinglab use laptop`")
     folder = Path(".scratch") / params["study"] / "theory"
-    if arguments.name in params.get("measured", {}):
-        _measured(params, arguments.name, folder / arguments.name)
+    if name in params.get("measured", {}):
+        _measured(params, name, folder / name)
     else:
-        _compared(params, arguments.name, arguments.cores, folder)
+        compared(params, name, arguments.cores, folder)
+
+
+def _check_data(name: str) -> None:
+    """Raises UserError, with the one command that makes them, where files that a question reads are missing."""
+    stages = [one for one in pipeline.stages_of(pipeline.load()) if one.theory == name and one.command != "verdict"]
+    needed = {dep for stage in stages for dep in stage.deps if pipeline.is_result(dep)}
+    if missing := sorted(dep for dep in needed if not Path(dep).exists()):
+        raise UserError(
+            f"{name} reads data of the study that are not there yet; make them, in a few minutes, by\n"
+            f"snakemake --cores 2 {' '.join(missing)}"
+        )
 
 
 def _measured(params: dict[str, Any], name: str, folder: Path) -> None:
@@ -44,27 +67,40 @@ def _measured(params: dict[str, Any], name: str, folder: Path) -> None:
     asked = measurement_of(params, name).shortened()
     print(asked.question)
     print(write(config.parse(pipeline.study_params(params)), asked, folder, f"quick-{name}"))
-    print(folder)
+    print(f"tables and figures: {folder}")
 
 
-def _compared(params: dict[str, Any], name: str, cores: int, folder: Path) -> None:
+def compared(params: dict[str, Any], name: str, cores: int, folder: Path) -> None:
+    """Train and compare the quick form of a controlled study, and draw it into a folder."""
     from scalinglab.figures import forest
     from scalinglab.figures.style import save
+    from scalinglab.measurements import wording
+    from scalinglab.stages.variant import check_measures
     from scalinglab.stages.verdict import DPI
-    from scalinglab.theory.comparison import compare
-    from scalinglab.theory.protocol import protocol_of
+    from scalinglab.theory.comparison import MIN_SEEDS, compare
+    from scalinglab.theory.protocol import protocol_of, study_of
 
     protocol = protocol_of(params, name).shortened()
+    check_measures(protocol)
+    for variant in protocol.variants:
+        study_of(params, protocol, variant)  # a mistake in any is to be told before one has trained
     with ProcessPoolExecutor(cores, get_context("spawn")) as pool:
         jobs = {variant: pool.submit(_variant, params, name, variant) for variant in protocol.variants}
-        runs = {variant: [row for row in job.result() if row["role"] == "run"] for variant, job in jobs.items()}
+        try:
+            runs = {variant: [row for row in job.result() if row["role"] == "run"] for variant, job in jobs.items()}
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     losses = {variant: [row["loss"] for row in rows] for variant, rows in runs.items()}
     found = compare(losses, protocol.reference, protocol.margin)
     print(f"{protocol.question} ({protocol.tokens} tokens, {len(protocol.seeds)} seeds, {protocol.unit})")
+    print(f"{protocol.reference:16} {wording.mean(pd.Series(losses[protocol.reference]))}, and from that:")
     for one in found:
-        print(f"{one.variant:16} {one.difference:+.3f} [{one.low:+.3f}, {one.high:+.3f}]  {one.verdict}")
+        print(f"{one.variant:16} {wording.verdict(vars(one))}")
+    if len(protocol.seeds) < MIN_SEEDS:
+        print(f"A verdict takes {MIN_SEEDS} seeds at least: quick.seeds in studies/{name}.yaml")
     save(forest.of_study(protocol, found, losses), folder / f"{name}.png", DPI)
-    print(folder / f"{name}.png")
+    print(f"figure: {folder / f'{name}.png'}")
 
 
 def _variant(params: dict[str, Any], name: str, variant: str) -> list[dict[str, Any]]:
