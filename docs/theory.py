@@ -22,7 +22,6 @@ SLOW_EMBEDDING = {
     "number_formats",
     "tokenizers",
     "decoding",
-    "retrieval",
 }
 THEN = "Models of this page are from before the study took a rate of its own for the embedding: `embedding_rate: 0`.\n"
 HEAD = "<!-- written by docs/update_readme.py from results/theory/ -->"
