@@ -17,11 +17,7 @@ from scalinglab.theory.course import by_lecture
 ROOT = Path(__file__).parent.parent
 # Results from before the embedding had a rate of its own in the study. A name goes when its question is run anew.
 SLOW_EMBEDDING = {
-    "attention_maps",
-    "precision",
-    "number_formats",
     "tokenizers",
-    "decoding",
 }
 THEN = "Models of this page are from before the study took a rate of its own for the embedding: `embedding_rate: 0`.\n"
 HEAD = "<!-- written by docs/update_readme.py from results/theory/ -->"

@@ -43,6 +43,12 @@ def test_a_controlled_study_runs_beside_the_study(repository: Repository) -> Non
     path.write_text(yaml.safe_dump(whole, sort_keys=False))
     repository.snakemake("theory_positions")
     assert repository.jobs_run() == {"variant_positions-alibi", "verdict-positions"}, "only what is new"
+    sound = path.read_text()
+    path.write_text(sound.replace("position: alibi", "positon: alibi"))
+    told = repository.call("snakemake", "--cores", "2", "theory_positions", check=False)
+    assert "error: studies/positions.yaml: variant alibi: model.positon: unknown key; did you mean 'position'?" in told
+    assert repository.jobs_run() == set(), "a mistake in any variant is told before one trains"
+    path.write_text(sound)
 
 
 def test_a_measured_question_is_a_stage_like_any_other(repository: Repository) -> None:
