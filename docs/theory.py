@@ -15,11 +15,6 @@ from scalinglab import pipeline
 from scalinglab.theory.course import by_lecture
 
 ROOT = Path(__file__).parent.parent
-# Results from before the embedding had a rate of its own in the study. A name goes when its question is run anew.
-SLOW_EMBEDDING = {
-    "tokenizers",
-}
-THEN = "Models of this page are from before the study took a rate of its own for the embedding: `embedding_rate: 0`.\n"
 HEAD = "<!-- written by docs/update_readme.py from results/theory/ -->"
 INDEX = """# A course on language models, measured
 
@@ -80,8 +75,6 @@ def pages(root: Path = ROOT) -> dict[str, str]:
             found[name] = f"{HEAD}\n\n{page(folder)}"
         elif (folder / "findings.md").exists():
             found[name] = measured_page(folder)
-        if name in found and name in SLOW_EMBEDDING:
-            found[name] += f"\n{THEN}"
         if name in found:
             found[name] += known.section(root, name) + asides.get(name, "")
     rows = [
