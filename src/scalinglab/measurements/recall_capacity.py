@@ -204,10 +204,11 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
         most.append(f"{name} {max(held)}" if held else f"{name} fewer than {pairs[0]}")
         few.append(f"{name} {learnt}")
     told = verdicts[verdicts["verdict"].isin(["better", "worse"])]
-    certain = "; ".join(f"{row.mixer} {row.verdict} at {row.pairs} pairs" for row in told.itertuples()) or "none"
+    groups = told.groupby(["mixer", "verdict"], sort=False)["pairs"]
+    certain = "; ".join(f"{mixer} {verdict} at {', '.join(map(str, at))}" for (mixer, verdict), at in groups) or "none"
     return f"""**In short.** Of {runs["seed"].nunique()} seeds so many learn to recall at least {threshold:.0%} of
-{pairs[0]} pairs: {"; ".join(few)}. The median seed does so up to: {"; ".join(most)} pairs. Certainly apart from
-{reference}, over all seeds: {certain}.
+{pairs[0]} pairs: {"; ".join(few)}. The median seed does so up to so many: {"; ".join(most)}. Certainly apart from
+{reference}, over all seeds and by the number of pairs: {certain}.
 
 ![Recall](recall.png)
 
