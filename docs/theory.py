@@ -84,8 +84,28 @@ def pages(root: Path = ROOT) -> dict[str, str]:
         for name in names
     ]
     head = ["## The course", "", "| lecture | name | question | variants |", "|---|---|---|---|"]
-    index = "\n".join([HEAD, "", INDEX, vocabulary.section(), *head, *rows, "", known.index(root)])
+    index = "\n".join([HEAD, "", INDEX, *_times(root), vocabulary.section(), *head, *rows, "", known.index(root)])
     return {"docs/theory/README.md": index} | {f"docs/theory/{name}.md": text for name, text in found.items()}
+
+
+def _times(root: Path) -> list[str]:
+    """How long questions take, where that was measured (benchmarks/theory_time.py)."""
+    path = root / "benchmarks/results/theory_time.json"
+    if not path.exists():
+        return []
+    measured = json.loads(path.read_text(encoding="utf-8"))
+    table, cores = pd.DataFrame(measured["table"]).T, 2
+    # Jobs of a question share the cores, but none of them is shorter than its longest job.
+    whole = table[["whole CPU s"]].div(cores).join(table["longest job CPU s"]).max(axis=1).dropna() / 60
+    quick = table["quick CPU s"].dropna()
+    long = ", ".join(f"{name} ({minutes:.0f})" for name, minutes in whole[whole > 20].items()) or "none"
+    return [
+        "**Times**, by CPU seconds that were counted on a shared machine (benchmarks/theory_time.py): on "
+        f"{cores} cores the whole of a question takes {whole.min():.0f} to {whole.max():.0f} minutes, in the median "
+        f"{whole.median():.0f}; longer than 20: {long}. Of {len(quick)} quick forms each took {quick.min():.0f} to "
+        f"{quick.max():.0f} CPU seconds.",
+        "",
+    ]
 
 
 def _questions(root: Path) -> dict[str, dict]:
