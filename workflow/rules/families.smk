@@ -2,7 +2,7 @@ import re
 from pathlib import Path
 
 from scalinglab.theory.measurement import measurement_of
-from scalinglab.theory.protocol import protocol_of, study_of
+from scalinglab.theory.protocol import check_variants, protocol_of
 
 # Rules from dvc.yaml. Before planning, the driver restores what the DVC cache holds; a dry run changes nothing.
 try:
@@ -18,10 +18,8 @@ try:
     if workflow.is_main_process:
         for theory in driver.questions_asked(families, sys.argv[1:]):
             if theory in params_yaml.get("theory", {}):
-                # A mistake in any variant is told before one trains; those that nobody asks for need not suit the study.
-                asked = protocol_of(params_yaml, theory)
-                for variant in asked.variants:
-                    study_of(params_yaml, asked, variant)
+                # Questions that nobody asks for need not suit the study.
+                check_variants(params_yaml, protocol_of(params_yaml, theory))
         driver.prepare(sys.argv[1:])
 except UserError as error:
     sys.exit(f"error: {error}")

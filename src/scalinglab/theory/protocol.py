@@ -103,5 +103,11 @@ def study_of(params: Mapping[str, Any], protocol: Protocol, variant: str) -> Stu
     return study
 
 
+def check_variants(params: Mapping[str, Any], protocol: Protocol) -> None:
+    """Raises UserError where any variant is not sound: a mistake in one is to be told before another has trained."""
+    for variant in protocol.variants:
+        study_of(params, protocol, variant)
+
+
 def _no_variant(protocol: Protocol) -> str:
     return f"no such variant; known: {', '.join(protocol.variants)}"

@@ -78,12 +78,11 @@ def compared(params: dict[str, Any], name: str, cores: int, folder: Path) -> Non
     from scalinglab.stages.variant import check_measures
     from scalinglab.stages.verdict import DPI
     from scalinglab.theory.comparison import MIN_SEEDS, compare
-    from scalinglab.theory.protocol import protocol_of, study_of
+    from scalinglab.theory.protocol import check_variants, protocol_of
 
     protocol = protocol_of(params, name).shortened()
     check_measures(protocol)
-    for variant in protocol.variants:
-        study_of(params, protocol, variant)  # a mistake in any is to be told before one has trained
+    check_variants(params, protocol)
     with ProcessPoolExecutor(cores, get_context("spawn")) as pool:
         jobs = {variant: pool.submit(_variant, params, name, variant) for variant in protocol.variants}
         try:
