@@ -122,23 +122,21 @@ def _eight_bits(measured: dict[str, Any]) -> list[str]:
     ]
 
 
+def _shown(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
 def _study(one: dict[str, Any]) -> list[str]:
     losses = {name: list(pd.Series(values, dtype=float)) for name, values in one["losses"].items()}
     verdicts = pd.DataFrame([asdict(found) for found in compare(losses, one["reference"], one["margin"])])
     whole = {name for name, values in one["losses"].items() if None not in values}
     by_name = {row["variant"]: row for row in verdicts.to_dict("records")}
-    found = {
-        (row["variant"], key): "" if value is None or row["variant"] not in whole else f"{value:.4g}"
-        for row in one["means"]
-        for key, value in row.items()
-        if key != "variant"
-    }
     measures = [key for key in one["means"][0] if key not in (*RUN_COLUMNS, "variant")]
     rows = [
         f"| {row['variant']} | {wording.mean(pd.Series(losses[row['variant']]))} | "
         f"{wording.verdict(by_name[row['variant']]) if row['variant'] in by_name else 'reference'} | "
         f"{wording.chosen(row['factor'], min(one['rates']), max(one['rates']))} | "
-        + "".join(f"{found[row['variant'], key]} | " for key in measures).rstrip()
+        + "".join(f"{_shown(row[key]) if row['variant'] in whole else ''} | " for key in measures).rstrip()
         for row in one["means"]
     ]
     head = f"| variant | loss | difference, 95 % interval, verdict | rate | {' | '.join(measures)} |"

@@ -94,7 +94,7 @@ def _times(root: Path) -> list[str]:
     if not path.exists():
         return []
     measured = json.loads(path.read_text(encoding="utf-8"))
-    table, cores = pd.DataFrame(measured["table"]).T, 2
+    table, cores = pd.DataFrame(measured["table"]).T, measured["cores"]
     # Jobs of a question share the cores, but none of them is shorter than its longest job.
     whole = table[["whole CPU s"]].div(cores).join(table["longest job CPU s"]).max(axis=1).dropna() / 60
     quick = table["quick CPU s"].dropna()
