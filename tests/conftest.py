@@ -5,15 +5,23 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import jinja2
 import pytest
+import yaml
 
 from scalinglab import config
-from scalinglab.config import Study
+from scalinglab.config import Source, Study
+from scalinglab.corpus.sources import folder_digest
+from scalinglab.files import write_json
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.shape import shape_of
+from scalinglab.paths import Paths
+from scalinglab.stages import clean, download, encode, tokenizer
 
 ROOT = Path(__file__).parent.parent
+JINJA = Path(jinja2.__file__).parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
@@ -68,6 +76,30 @@ def tiny(options: config.Model) -> Decoder:
     model = Decoder(shape_of("d16", options, vocab_size=50, seq_len=16), options)
     initialise(model, seed=0)
     return model
+
+
+@pytest.fixture
+def text_study(smoke: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    """The smoke study on the source of one installed package; the working directory is the study's."""
+    monkeypatch.chdir(tmp_path)
+    source = Source("jinja", "local", path=str(JINJA), sha256=folder_digest(JINJA, ("**/*.py",)))
+    return dataclasses.replace(smoke, download=dataclasses.replace(smoke.download, sources=(source,)))
+
+
+@pytest.fixture
+def params(text_study: Study) -> dict[str, Any]:
+    """All parameters of that study, whose data are made, and the study of positions made tiny."""
+    for stage in (download, clean, tokenizer, encode):
+        stage.run(text_study)
+    write_json(Paths("smoke").rate_law, {"prefactor": 0.02, "exponent": 0.0})
+    values = yaml.safe_load((ROOT / "presets/smoke.yaml").read_text())
+    values["training"] |= {"batch_tokens": 256, "warmup_tokens": 512}
+    values["theory"] = yaml.safe_load((ROOT / "studies/positions.yaml").read_text())["theory"]
+    values["theory"]["positions"] |= {
+        "size": "d8", "tokens": "4k", "seeds": [1, 2, 3], "rates": [0.5, 1, 2],
+        "variants": {name: {"model": {"position": name}} for name in ("rope", "learned", "alibi")},
+    }  # fmt: skip
+    return values
 
 
 def copy_repository(target: Path) -> Path:

@@ -103,7 +103,7 @@ def imported(path: Path) -> set[Path]:
 def sources_of(stage: pipeline.Stage) -> list[Path]:
     """The module that a stage runs, and the measurement that it looks up by name."""
     home = ROOT / "src/scalinglab"
-    looked_up = [home / f"measurements/{stage.theory}.py"] if stage.command == "measure" else []
+    looked_up = [home / f"measurements/{stage.theory}.py"] if stage.command in ("measure", "part") else []
     return [home / f"stages/{stage.command}.py", *looked_up]
 
 

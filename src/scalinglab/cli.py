@@ -16,7 +16,7 @@ STAGES = (
     "download", "clean", "tokenizer", "encode", "tune", "rates", "init", "trunk", "anneal", "evaluate", "forecast",
     "shots", "table", "recipe", "ladder", "laws", "multiverse", "emergence", "figures", "report",
 )  # fmt: skip
-THEORY_STAGES = ("variant", "verdict", "measure")  # beside the study: declared in studies/dvc.yaml
+THEORY_STAGES = ("variant", "verdict", "part", "measure")  # beside the study: declared in studies/dvc.yaml
 OPTIONS = {
     "tune": ("size",),
     "init": ("size",),
@@ -29,6 +29,7 @@ OPTIONS = {
     "figures": ("figure",),
     "variant": ("theory", "variant"),
     "verdict": ("theory",),
+    "part": ("theory", "part"),
     "measure": ("theory",),
 }
 TOOLS = {

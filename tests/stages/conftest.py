@@ -1,15 +1,28 @@
 """A study small enough to run every stage after encode in seconds, in a folder of its own."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from scalinglab import shards
 from scalinglab.config import Segment, Study
 from scalinglab.files import write_json
 from scalinglab.paths import Paths
+from tests.conftest import ROOT
+
+
+@pytest.fixture(autouse=True)
+def _outputs_are_those_declared(tmp_path: Path) -> Iterator[None]:
+    """Each file that a measurement writes stands in studies/dvc.yaml, and no other: else Snakemake would drop them."""
+    yield
+    stages = yaml.safe_load((ROOT / "studies/dvc.yaml").read_text())["stages"]
+    for record in tmp_path.glob("results/theory/*/measurement.json"):
+        declared = {Path(next(iter(out))).name for out in stages[f"measure_{record.parent.name}"]["outs"]}
+        assert {path.name for path in record.parent.iterdir() if path.is_file()} == declared
 
 
 @pytest.fixture

@@ -7,10 +7,9 @@ import jinja2
 import numpy as np
 import pytest
 
-from scalinglab.config import Source, Study
+from scalinglab.config import Study
 from scalinglab.corpus import bpe
 from scalinglab.corpus.documents import read_documents
-from scalinglab.corpus.sources import folder_digest
 from scalinglab.errors import UserError
 from scalinglab.files import read_json
 from scalinglab.paths import Paths
@@ -21,17 +20,9 @@ JINJA = Path(jinja2.__file__).parent
 PATHS = Paths("smoke")
 
 
-@pytest.fixture
-def study(smoke: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
-    monkeypatch.chdir(tmp_path)
-    digest = folder_digest(JINJA, ("**/*.py",))
-    source = Source("jinja", "local", path=str(JINJA), sha256=digest)
-    return dataclasses.replace(smoke, download=dataclasses.replace(smoke.download, sources=(source,)))
-
-
-def test_from_files_to_rows(study: Study) -> None:
+def test_from_files_to_rows(text_study: Study) -> None:
     for stage in (download, clean, tokenizer, encode):
-        stage.run(study)
+        stage.run(text_study)
     report = read_json(PATHS.of("clean", "report.json"))
     kept = report["out_train"]["documents"] + report["out_validation"]["documents"]
     dropped = sum(row["documents"] for name, row in report.items() if not name.startswith(("in", "out")))
@@ -47,11 +38,11 @@ def test_from_files_to_rows(study: Study) -> None:
     assert rows.shape == (manifest["train_rows"], 65)
     assert rows.max() < manifest["vocab_size"]
     is_skill = np.isin(rows[:, 0], bpe.CONTROL + np.arange(3))
-    assert is_skill.mean() == pytest.approx(study.mixture.skill_share, abs=0.01)
+    assert is_skill.mean() == pytest.approx(text_study.mixture.skill_share, abs=0.01)
     assert scored[~is_skill].all()
     assert (scored[is_skill] == (np.arange(64) % 2 == 1)).all()
     first = rows[is_skill][0]
-    expected = skill(study.mixture.skills[0]).documents("train", study.seed, 0, 1, 65)[0] + bpe.CONTROL
+    expected = skill(text_study.mixture.skills[0]).documents("train", text_study.seed, 0, 1, 65)[0] + bpe.CONTROL
     assert first.tolist() == expected.tolist()
 
     text = "".join(document.text for document in read_documents(PATHS.documents, "train"))
@@ -63,19 +54,21 @@ def test_from_files_to_rows(study: Study) -> None:
     assert manifest["validation_bytes"] == sizes[held_out[:, 1:]].sum()
 
 
-def test_nothing_left_after_cleaning_leaves_no_file(study: Study) -> None:
-    study = dataclasses.replace(study, clean=dataclasses.replace(study.clean, min_chars=10**6, max_chars=10**7))
-    download.run(study)
+def test_nothing_left_after_cleaning_leaves_no_file(text_study: Study) -> None:
+    text_study = dataclasses.replace(
+        text_study, clean=dataclasses.replace(text_study.clean, min_chars=10**6, max_chars=10**7)
+    )
+    download.run(text_study)
     with pytest.raises(UserError, match="no train document is left after cleaning .* relax clean"):
-        clean.run(study)
+        clean.run(text_study)
     assert not list(PATHS.of("clean", "").glob("*"))
 
 
-def test_damaged_raw_file_is_named(study: Study) -> None:
-    download.run(study)
+def test_damaged_raw_file_is_named(text_study: Study) -> None:
+    download.run(text_study)
     data = bytearray(PATHS.raw.read_bytes())
     data[len(data) // 3] ^= 0xFF
     data[-3] ^= 0xFF
     PATHS.raw.write_bytes(data)
     with pytest.raises(UserError, match=r"raw\.parquet is damaged"):
-        clean.run(study)
+        clean.run(text_study)

@@ -16,7 +16,6 @@ from scalinglab import files
 from scalinglab.config import Study
 from scalinglab.errors import UserError
 from scalinglab.stages import anneal, clean, download, encode, evaluate, init, rates, shots, tokenizer, trunk, tune
-from tests.stages.test_data_stages import study as text_study  # noqa: F401 - a fixture
 
 DATA = {"download": download.run, "clean": clean.run, "tokenizer": tokenizer.run, "encode": encode.run}
 TRAINING: dict[str, Callable[[Study], None]] = {
@@ -58,7 +57,7 @@ def check(call: Callable[[], None]) -> None:
 
 
 @pytest.mark.parametrize("name", DATA)
-def test_data_stages(text_study: Study, name: str) -> None:  # noqa: F811
+def test_data_stages(text_study: Study, name: str) -> None:
     for earlier, stage in DATA.items():
         if earlier == name:
             break

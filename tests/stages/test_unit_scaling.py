@@ -4,11 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import yaml
 
 from scalinglab.config import Study
+from scalinglab.errors import UserError
 from scalinglab.scaling_rules import transfer
-from scalinglab.stages import measure
+from scalinglab.stages import measure, part
 from scalinglab.theory.measurement import measurement_of
 from tests.conftest import ROOT
 
@@ -31,6 +33,8 @@ def test_from_rates_to_the_text(tiny_study: Study, tmp_path: Path) -> None:
     tiny_study = replace(tiny_study, training=replace(tiny_study.training, embedding_rate=0.0))
     folder = tmp_path / "found"
     question = measurement_of({"measured": {"unit_scaling": asked}}, "unit_scaling")
+    for family in part.parts_of(question):
+        part.write(tiny_study, question, family, folder, f"job-{family}")
     text = measure.write(tiny_study, question, folder, "job")
     rules = pd.read_csv(folder / "rules.csv")
     law = rules[rules["rule"] == transfer.LAW]
@@ -39,7 +43,7 @@ def test_from_rates_to_the_text(tiny_study: Study, tmp_path: Path) -> None:
     )
     basin = pd.read_csv(folder / "basin.csv").set_index(["parametrisation", "size"])["loss"]
     for family in ("standard", "mup"):
-        assert (basin[family] != basin[f"{family}, fast embedding"]).all(), "by its own setting, not by the study's"
+        assert (basin[family] != basin[f"{family}-fast-embedding"]).all(), "by its own setting, not by the study's"
     assert len(rules) == len(transfer.RULES) * 2 * 4
     verdicts = pd.read_csv(folder / "verdicts.csv")
     assert all(
@@ -50,5 +54,11 @@ def test_from_rates_to_the_text(tiny_study: Study, tmp_path: Path) -> None:
     assert "muP is the standard form at this width" not in (folder / "findings.md").read_text()
     assert fp8.loc[0, "gradients flushed"] > fp8.loc[1, "gradients flushed"]
     assert all(
-        (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG") for name in ("coordinates", "basin", "scales")
+        (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        for name in ("forest", "coordinates", "basin", "scales")
     )
+    with pytest.raises(UserError, match=r"unit_scaling\.yaml: part 'mu': no such part; known: standard, mup, u-mup"):
+        part.write(tiny_study, question, "mu", folder, "job")
+    del asked["settings"]["rates"]["mup"]
+    with pytest.raises(UserError, match=r"rates: of standard, u-mup, .*; must be of standard, mup, u-mup"):
+        part.parts_of(measurement_of({"measured": {"unit_scaling": asked}}, "unit_scaling"))

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from scalinglab.errors import UserError
 from scalinglab.tools import theory
 from tests.conftest import ROOT
-from tests.stages.test_data_stages import study as text_study  # noqa: F401 - a fixture of the next one
-from tests.stages.test_theory_stages import params  # noqa: F401 - a fixture
 
 
 def ask(name: str, cores: int = 1, quick: bool = True) -> None:
@@ -35,7 +34,7 @@ def test_what_cannot_be_asked_says_what_can(tmp_path: Path, monkeypatch: pytest.
         ask("norms")
 
 
-def test_a_mistake_in_any_variant_is_told_before_one_trains(params: dict[str, Any]) -> None:  # noqa: F811
+def test_a_mistake_in_any_variant_is_told_before_one_trains(params: dict[str, Any]) -> None:
     study = params["theory"]["positions"]
     study["quick"] = {"tokens": "2k", "seeds": [1, 2], "rates": [1]}
     study["variants"] = {"rope": {}, "wrong": {"model": {"positon": "none"}}}
@@ -48,8 +47,20 @@ def test_a_mistake_in_any_variant_is_told_before_one_trains(params: dict[str, An
     assert not Path(".scratch").exists(), "nothing has trained"
 
 
+def test_a_measurement_in_parts_is_put_together(params: dict[str, Any]) -> None:
+    params |= yaml.safe_load((ROOT / "studies/unit_scaling.yaml").read_text())
+    families = params["measured"]["unit_scaling"]["settings"]["rates"]
+    params["measured"]["unit_scaling"]["quick"] = {
+        "sizes": ["d8", "d16"], "tuned_at": "d8", "tokens": "2k", "rates": {family: [0.01] for family in families},
+        "seeds": [1], "check_sizes": ["d8", "d16"], "check_steps": 2, "looked_at": "d8", "start": 2,
+    }  # fmt: skip
+    theory.measured(params, "unit_scaling", 2, Path("quick"))
+    assert {path.stem for path in Path("quick/parts").iterdir()} == set(families)
+    assert "no verdict" in Path("quick/findings.md").read_text()
+
+
 def test_two_seeds_give_no_verdict_and_say_so(
-    params: dict[str, Any],  # noqa: F811
+    params: dict[str, Any],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     study = params["theory"]["positions"]

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from scalinglab.measurements.pretraining import Settings, compared, figures, measure, report
+from scalinglab.measurements.pretraining import Settings, combine, compared, figures, measure_part, parts, report
 
-__all__ = ["Settings", "figures", "findings", "measure"]
+__all__ = ["Settings", "combine", "figures", "findings", "measure_part", "parts"]
 
 
 def findings(tables: dict[str, pd.DataFrame]) -> str:

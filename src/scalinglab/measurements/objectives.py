@@ -3,9 +3,18 @@
 import pandas as pd
 
 from scalinglab.measurements import wording
-from scalinglab.measurements.pretraining import Settings, compared, figures, interval, measure, report
+from scalinglab.measurements.pretraining import (
+    Settings,
+    combine,
+    compared,
+    figures,
+    interval,
+    measure_part,
+    parts,
+    report,
+)
 
-__all__ = ["Settings", "figures", "findings", "measure"]
+__all__ = ["Settings", "combine", "figures", "findings", "measure_part", "parts"]
 
 
 def findings(tables: dict[str, pd.DataFrame]) -> str:

@@ -4,6 +4,7 @@ Compared is only what all models are asked alike: tokens of text given those bef
 documents, and classes of windows of text after fine-tuning. Losses of different objectives are refused.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import numpy as np
@@ -13,13 +14,13 @@ from pydantic.dataclasses import dataclass
 
 from scalinglab import config
 from scalinglab.config import PositiveFloat, Study
-from scalinglab.errors import UserError
 from scalinglab.figures import forest
 from scalinglab.figures.style import SKILL_TITLES, new_figure, ordered_style
-from scalinglab.measurements import wording
+from scalinglab.measurements import Tables, wording
 from scalinglab.measurements.told_classes import TOLD, what_pretraining_does
 from scalinglab.objectives.scores import ANSWERS, CLASSES, check_comparable
-from scalinglab.stages.objective_runs import GIVEN, Plan, Row, Runs
+from scalinglab.stages.objective_runs import GIVEN, Plan, Runs
+from scalinglab.stages.paired import Row
 from scalinglab.theory.comparison import Comparison, compare
 from scalinglab.wilson import wilson
 
@@ -32,21 +33,30 @@ class Settings(Plan):
     margin: PositiveFloat
 
 
-def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
+def parts(settings: Settings) -> tuple[str, ...]:
+    """A part a variant."""
+    return tuple(settings.variants)
+
+
+def measure_part(settings: Settings, study: Study, part: str, job: str) -> Tables:
+    """Table `runs`, of one variant."""
+    runs = Runs(settings, study)
+    check_comparable(settings.compare, runs.objectives)
+    return {"runs": [_with_errors(row) for row in runs.of(part, job)]}
+
+
+def combine(settings: Settings, study: Study, found: Mapping[str, Tables]) -> Tables:
     """Tables `runs`, a row each; `differences` from the reference, a row a variant; `task`, of classification; and
     `bounds`, between which answers of skills lie."""
-    if settings.reference not in settings.variants:
-        known = ", ".join(settings.variants)
-        raise UserError(f"reference = {settings.reference!r}: no such variant; known: {known}")
-    runs = Runs(settings, study, job)
+    runs = Runs(settings, study)
     check_comparable(settings.compare, runs.objectives)
-    rows = [_with_errors(row) for row in runs.all()]
+    rows: list[Row] = [row for name in settings.variants for row in found[name]["runs"]]
     losses = {
         name: [row[settings.compare] for row in rows if row["variant"] == name and row["role"] == "run"]
         for name in settings.variants
     }
-    found = compare(losses, settings.reference, settings.margin)
-    asked = {"compare": settings.compare, "margin": settings.margin, "reference": settings.reference}
+    judged = compare(losses, settings.reference, settings.margin)
+    asked: Row = {"compare": settings.compare, "margin": settings.margin, "reference": settings.reference}
     windows = runs.windows
     task: Row = {
         "classes": len(windows.names),
@@ -63,10 +73,10 @@ def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
         "fastest": max(settings.fine_tuning.rates),
     }
     measured = {column for row in rows for column in row} - {"variant", *GIVEN}
-    columns = ["variant", *GIVEN, *sorted(measured)]  # rows from a checkpoint have their keys in another order
+    columns = ["variant", *GIVEN, *sorted(measured)]
     return {
         "runs": [{column: row.get(column, float("nan")) for column in columns} for row in rows],
-        "differences": [asked | asdict(one) for one in found],
+        "differences": [asked | asdict(one) for one in judged],
         "task": [task],
         "bounds": runs.bounds,
     }

@@ -17,7 +17,8 @@ from pydantic.dataclasses import dataclass
 
 from scalinglab import config
 from scalinglab.config import PositiveFloat, PositiveInt, Study, tokens_of, width_of
-from scalinglab.measurements import Row, unit_scaling_pages
+from scalinglab.errors import UserError
+from scalinglab.measurements import Row, Tables, unit_scaling_pages
 from scalinglab.model.parametrisations import BASE_WIDTH
 from scalinglab.scaling_rules import coordinates, fp8, scales, transfer
 from scalinglab.stages.checkpoints import Checkpoint
@@ -91,45 +92,63 @@ def study_of(study: Study, family: str, embedding_rate: float) -> Study:
     return replace(study, model=model, training=training)
 
 
-def measure(settings: Settings, study: Study, job: str) -> dict[str, list[Row]]:
-    """Tables `coordinates`, `basin`, `rules`, `scales`, `fp8`, and what follows from them: see each function."""
+def parts(settings: Settings) -> tuple[str, ...]:
+    """A part a family of runs. Raises UserError where these are not those that have rates."""
+    if set(settings.rates) != set(transfer.FAMILIES):
+        raise UserError(f"rates: of {', '.join(settings.rates)}; must be of {', '.join(transfer.FAMILIES)}")
+    return transfer.FAMILIES
+
+
+def measure_part(settings: Settings, study: Study, part: str, job: str) -> Tables:
+    """Tables `coordinates`, `basin`, `optima`, `rules`, `scales` and `fp8` of one family: see each function."""
     runs = Runs(study, settings, job)
-    check = [
-        row
-        for parametrisation in PARAMETRISATIONS
-        for size in settings.check_sizes
-        for row in runs.once(f"check-{parametrisation}-{size}", lambda p=parametrisation, s=size: _check(runs, p, s))
-    ]
-    basin = [
-        {"parametrisation": parametrisation, "size": size, "rate": rate,
-         "loss": runs.loss(parametrisation, size, SWEEP_SEED, rate)}
-        for parametrisation in transfer.FAMILIES
+    basin: list[Row] = [
+        {"parametrisation": part, "size": size, "rate": rate, "loss": runs.loss(part, size, SWEEP_SEED, rate)}
         for size in settings.sizes
-        for rate in settings.rates[parametrisation]
-    ]  # fmt: skip
+        for rate in settings.rates[part]
+    ]
     swept = pd.DataFrame(basin)
     best = transfer.optima(swept)
-    rules: list[Row] = []
-    for rule, parametrisation in transfer.RULES.items():
-        embedding = study_of(study, parametrisation, settings.embedding_rate).training.embedding_rate
-        rate_of = _rates(rule, parametrisation, settings.tuned_at, swept, best)
-        for size in settings.sizes:
-            rate = rate_of(size)
-            for seed in (SWEEP_SEED, *settings.seeds):
-                row: Row = {"rule": rule, "parametrisation": parametrisation, "size": size, "seed": seed, "rate": rate}
-                row["embedding rate"] = embedding
-                rules.append({**row, "loss": runs.loss(parametrisation, size, seed, rate)})
-    looked = {p: runs.once(f"look-{p}", lambda p=p: _look(runs, settings, best, p)) for p in PARAMETRISATIONS}
-    return {
-        "coordinates": check,
+    tables = {
         "basin": basin,
         "optima": best.to_dict("records"),
-        "rules": rules,
-        "regrets": transfer.regrets(swept, pd.DataFrame(rules)).to_dict("records"),
-        "verdicts": [asdict(one) for one in transfer.judge(pd.DataFrame(rules), settings.margin)],
-        "scales": [row for found in looked.values() for row in found["scales"]],
-        "fp8": [row for found in looked.values() for row in found["fp8"]],
+        "rules": [
+            row for rule, of in transfer.RULES.items() if of == part for row in _rule(runs, rule, of, swept, best)
+        ],
     }
+    if part not in PARAMETRISATIONS:
+        return tables
+    check = [
+        row for size in settings.check_sizes for row in runs.once(f"check-{size}", lambda s=size: _check(runs, part, s))
+    ]
+    return tables | {"coordinates": check} | runs.once("look", lambda: _look(runs, settings, best, part))
+
+
+def combine(settings: Settings, study: Study, found: Mapping[str, Tables]) -> Tables:
+    """The tables of all families, `regrets` and `verdicts` over them."""
+    tables: Tables = {
+        name: [row for family in transfer.FAMILIES for row in found[family].get(name, [])]
+        for name in ("coordinates", "basin", "optima", "rules", "scales", "fp8")
+    }
+    rules = pd.DataFrame(tables["rules"])
+    judged = {"margin": settings.margin}
+    return tables | {
+        "regrets": transfer.regrets(pd.DataFrame(tables["basin"]), rules).to_dict("records"),
+        "verdicts": [judged | asdict(one) for one in transfer.judge(rules, settings.margin)],
+    }
+
+
+def _rule(runs: Runs, rule: str, family: str, swept: pd.DataFrame, best: pd.DataFrame) -> list[Row]:
+    """The runs that follow a rule: of all sizes and seeds, at the rate that it gives each size."""
+    settings, rate_of = runs.settings, _rates(rule, family, runs.settings.tuned_at, swept, best)
+    embedding = study_of(runs.study, family, settings.embedding_rate).training.embedding_rate
+    rows: list[Row] = []
+    for size in settings.sizes:
+        rate = rate_of(size)
+        for seed in (SWEEP_SEED, *settings.seeds):
+            row: Row = {"rule": rule, "parametrisation": family, "size": size, "seed": seed, "rate": rate}
+            rows.append({**row, "embedding rate": embedding, "loss": runs.loss(family, size, seed, rate)})
+    return rows
 
 
 def _rates(
@@ -150,7 +169,7 @@ def _check(runs: Runs, parametrisation: str, size: str) -> list[Row]:
     return [{"parametrisation": parametrisation, "width": width_of(size), **row} for row in found]
 
 
-def _look(runs: Runs, settings: Settings, best: pd.DataFrame, parametrisation: str) -> Mapping[str, list[Row]]:
+def _look(runs: Runs, settings: Settings, best: pd.DataFrame, parametrisation: str) -> Tables:
     """Scales of tensors early and late in one run at its best rate, and the same run with products in 8 bits."""
     mine = best[best["parametrisation"] == parametrisation].set_index("size")
     nearest = min(mine.index, key=lambda size: abs(np.log(width_of(size) / width_of(settings.looked_at))))
@@ -180,7 +199,7 @@ def _look(runs: Runs, settings: Settings, best: pd.DataFrame, parametrisation: s
 
 
 def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
-    """`coordinates`, `basin` and `scales`."""
+    """`forest`, `coordinates`, `basin` and `scales`."""
     return unit_scaling_pages.figures(tables)
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from scalinglab.figures import forest
 from scalinglab.figures.style import new_figure, ordered_style
 from scalinglab.measurements.powers import power
 from scalinglab.scaling_rules import transfer
@@ -28,10 +29,22 @@ THEORY = {
 
 def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     return {
+        "forest": _forest(tables),
         "coordinates": _coordinates(tables["coordinates"]),
         "basin": _basin(tables["basin"], tables["optima"], tables["rules"]),
         "scales": _scales(tables["scales"]),
     }
+
+
+def _forest(tables: dict[str, pd.DataFrame]) -> Figure:
+    """Rules against the reference, by the mean loss over sizes."""
+    losses = {rule: means.tolist() for rule, means in transfer.means_by_seed(tables["rules"]).items()}
+    found, margin = _comparisons(tables), tables["verdicts"]["margin"].iloc[0]
+    return forest.draw(found, losses, transfer.LAW, margin, "nats a token, mean over sizes")
+
+
+def _comparisons(tables: dict[str, pd.DataFrame]) -> list[Comparison]:
+    return [Comparison(**row) for row in tables["verdicts"].drop(columns="margin").to_dict("records")]
 
 
 def _coordinates(table: pd.DataFrame) -> Figure:
@@ -137,6 +150,8 @@ else. u-mup moves its embedding faster too, and what that alone is worth is not 
 
 **Which rule.**
 
+![Differences of rules](forest.png)
+
 {_rules_table(tables)}
 
 Losses are held-out nats a token, means over {tables["rules"]["seed"].nunique() - 1} seeds and these sizes;
@@ -190,7 +205,7 @@ def _without_mup(fp8: pd.DataFrame) -> str:
 def _decision(tables: dict[str, pd.DataFrame]) -> str:
     """What to take for the grid, from the verdicts."""
     found = {row["variant"]: row for row in tables["verdicts"].to_dict("records")}
-    chosen = transfer.winner([Comparison(**row) for row in found.values()])
+    chosen = transfer.winner(_comparisons(tables))
     regret = tables["regrets"].groupby("rule")["regret"].mean()
     if chosen == transfer.LAW:
         said = "; ".join(f"{name} {row['difference']:+.3f} ({row['verdict']})" for name, row in found.items())

@@ -12,7 +12,7 @@ from scalinglab.tuning import BestRate, best_rate, fit
 
 # What is added to the name of a parametrisation whose embedding has a rate of its own, the same at all widths.
 # u-mup moves its embedding faster than all else too, and what that alone brings is to be told apart.
-FAST = ", fast embedding"
+FAST = "-fast-embedding"
 FAMILIES = ("standard", "mup", "u-mup", f"standard{FAST}", f"mup{FAST}")  # whose losses are measured over rates
 LAW = f"standard{FAST}, law"  # the reference, as in the default study: a power law of rates from sweeps
 # Whose sweeps each rule takes. Those with one rate take the best of one width.
@@ -80,10 +80,14 @@ def regrets(basin: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 def judge(runs: pd.DataFrame, margin: float) -> list[Comparison]:
     """Every rule against the law, by the mean loss over sizes, paired by seeds that chose no rate."""
+    return compare({rule: means.tolist() for rule, means in means_by_seed(runs).items()}, LAW, margin)
+
+
+def means_by_seed(runs: pd.DataFrame) -> Mapping[str, pd.Series]:
+    """Of each rule, the mean loss over sizes by seed, in their order; the seed that chose the rates is left out."""
     compared = runs[runs["seed"] != 0]
     means = compared.groupby(["rule", "seed"], sort=True)["loss"].agg(lambda losses: losses.mean(skipna=False))
-    losses: Mapping[str, list[float]] = {rule: means[rule].sort_index().tolist() for rule in RULES}
-    return compare(losses, LAW, margin)
+    return {rule: means[rule].sort_index() for rule in RULES}
 
 
 def winner(found: list[Comparison]) -> str:

@@ -12,6 +12,7 @@ from scalinglab import config, pipeline
 from scalinglab.figures.style import save
 from scalinglab.files import write_csv, write_json, write_text
 from scalinglab.paths import theory_folder
+from scalinglab.stages import part
 from scalinglab.theory.measurement import Measurement, measurement_of
 
 DPI = 140
@@ -27,7 +28,11 @@ def write(study: config.Study, asked: Measurement, folder: Path, job: str) -> st
     module = importlib.import_module(f"scalinglab.measurements.{asked.name}")
     settings = asked.settings_as(module.Settings)
     tables = {}
-    for name, rows in module.measure(settings, study, job).items():
+    if names := part.parts_of(asked):
+        measured = module.combine(settings, study, {name: part.read(folder, name) for name in names})
+    else:
+        measured = module.measure(settings, study, job)
+    for name, rows in measured.items():
         path = folder / f"{name}.csv"
         write_csv(path, rows)
         tables[name] = pd.read_csv(path)  # figures and text are made of the numbers that are published

@@ -7,7 +7,6 @@ from functools import cache, partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -16,7 +15,7 @@ from scalinglab import config
 from scalinglab.config import PositiveFloat, PositiveInt, Study, seed_of, tokens_of
 from scalinglab.errors import UserError
 from scalinglab.evaluation.answers import reference
-from scalinglab.files import digest, read_json
+from scalinglab.files import read_json
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.encoder_decoder import EncoderDecoder, narrowed
 from scalinglab.model.shape import shape_of
@@ -29,10 +28,9 @@ from scalinglab.paths import Paths
 from scalinglab.shards import open_shard
 from scalinglab.skills import skill
 from scalinglab.skills.base import Skill
-from scalinglab.stages.checkpoints import Checkpoint
 from scalinglab.stages.classification import FineTuning, windows
 from scalinglab.stages.models import pick_device
-from scalinglab.stages.paired import SWEEP_SEED, sweep_then_run
+from scalinglab.stages.paired import SWEEP_SEED, PairedRuns, Row
 from scalinglab.stages.pretraining import read_rate_law
 from scalinglab.stages.short_runs import job_identity
 from scalinglab.training.loop import Stretch, train
@@ -40,11 +38,11 @@ from scalinglab.training.optimiser import AdamW
 from scalinglab.training.schedule import Rates, run_rates, steps_of
 
 ARCHITECTURES = ("decoder", "encoder", "encoder-decoder")
+# What is known of a run beforehand; all else is NaN where it diverged.
 GIVEN = (
     "trained on", "role", "seed", "factor", "rate", "steps", "tokens", "flops", "parameters", "accuracy untrained",
     "accuracy frozen untrained",
 )  # fmt: skip
-Row = dict[str, Any]  # of a run; what is not given beforehand is NaN where it diverged
 
 
 @dataclass(frozen=True, config=config.STRICT)
@@ -77,11 +75,14 @@ class Plan:
 
 
 class Runs:
-    """The runs of a plan, each made once: a job that was killed takes up those that it had ended."""
+    """The runs of a plan, variant by variant. Raises UserError for a variant that cannot be trained, before any is."""
 
-    def __init__(self, plan: Plan, study: Study, job: str) -> None:
+    def __init__(self, plan: Plan, study: Study) -> None:
         self._plan, self._study = plan, study
         config.check_short_budget(f"tokens = {plan.tokens}", plan.tokens, study.training)
+        if plan.reference not in plan.variants:
+            known = ", ".join(plan.variants)
+            raise UserError(f"reference = {plan.reference!r}: no such variant; known: {known}")
         for name, one in plan.variants.items():
             self._refuse(name, one)
         folder, self._manifest = Paths(study.study).of("encode", ""), read_json(Paths(study.study).manifest)
@@ -91,52 +92,42 @@ class Runs:
         self._peak = read_rate_law(study).peak(plan.size)
         self._steps = steps_of(tokens_of(plan.tokens), study.training.batch_tokens)
         self._device = pick_device(study)
-        self._windows = windows(study, plan.fine_tuning)
-        self._done = Checkpoint(study, job, job_identity(study, self._peak, study.evaluation.batch_rows))
-        self._finished: dict[str, Row] = found[1]["runs"] if (found := self._done.load()) else {}
+        self.windows = windows(study, plan.fine_tuning)
 
     @property
     def objectives(self) -> Mapping[str, Objective]:
         """Of all variants."""
         return {name: objective(one.objective) for name, one in self._plan.variants.items()}
 
-    @property
-    def windows(self) -> Windows:
-        return self._windows
+    def of(self, name: str, job: str) -> list[Row]:
+        """A row each: first the sweep of rates, then all seeds at the best of them, each run made once by a job."""
+        plan, study, variant = self._plan, self._study, self._plan.variants[name]
+        decided_by = [plan.size, plan.tokens, plan.rows, plan.documents, asdict(plan.fine_tuning)]
+        both = asdict(variant), asdict(self._reference)
+        runs = PairedRuns(study, job, job_identity(study, self._peak, study.evaluation.batch_rows, both, decided_by))
+        swept = cache(partial(self._swept, variant))
+        factor_of = cache(lambda frozen, factor: self._tuning_factor(variant, partial(swept, factor), frozen))
 
-    def all(self) -> list[Row]:
-        """A row each: for every variant first the sweep of rates, then all seeds at the best of them."""
-        plan = self._plan
-        return [
-            row
-            for name in plan.variants
-            for row in sweep_then_run(plan.rates, plan.seeds, partial(self._once, name), by="suffix nats")
-        ]
+        def one(key: str, seed: int, factor: float) -> Row:
+            print(f"{name}: {key}", flush=True)
+            return self._train_and_score(variant, seed, factor, factor_of)
 
-    def _once(self, name: str, role: str, seed: int, factor: float) -> Row:
-        variant, plan = self._plan.variants[name], asdict(self._plan)
-        rest = {part: plan[part] for part in ("size", "tokens", "rows", "documents", "fine_tuning")}
-        key = digest([asdict(variant), asdict(self._reference), rest, role, seed, factor])
-        if key not in self._finished:
-            print(f"{name}: {role}, seed {seed}, {factor:g} times the rate", flush=True)
-            self._finished[key] = self._train_and_score(variant, role, seed, factor)
-            self._done.save({}, {"runs": self._finished})
-        return {"variant": name, **self._finished[key]}
+        return [{"variant": name, **row} for row in runs.of(plan.rates, plan.seeds, one, by="suffix nats")]
 
-    def _train_and_score(self, variant: Variant, role: str, seed: int, factor: float) -> Row:
+    def _train_and_score(
+        self, variant: Variant, seed: int, factor: float, factor_of: Callable[[bool, float | None], float]
+    ) -> Row:
+        """factor_of(frozen, factor): by which factor models are fine-tuned, None: those without pretraining."""
         asked = objective(variant.objective)
         model, row, finished = self._trained(variant, seed, factor)
-        row = {"role": role, "seed": seed, "factor": factor, **row, **self._scores(model, asked, role == "run")}
-        if role == "run":
-            of = [asdict(variant), asdict(self._reference), factor]
-            swept = cache(lambda: self._trained(variant, SWEEP_SEED, factor)[0])
+        row |= self._scores(model, asked, everything=seed != SWEEP_SEED)
+        if seed != SWEEP_SEED:
             for frozen in (True, False):  # all weights last: it changes the model
                 means = " frozen" if frozen else ""
-                rate = self._tuning_rate(of, swept, asked, frozen)
-                row[f"accuracy{means}"] = self._classified(model, asked, seed, rate, self._windows, frozen)
-                rate_untrained, told = self._untrained(variant, asked, seed, frozen)
-                row |= {f"accuracy{means} untrained": told}
-                row |= {f"tuning factor{means}": rate, f"tuning factor{means} untrained": rate_untrained}
+                for start, when, own in ((model, "", factor), (self._model(variant, seed), " untrained", None)):
+                    tuned = factor_of(frozen, own)
+                    row[f"accuracy{means}{when}"] = self._classified(start, asked, seed, tuned, self.windows, frozen)
+                    row[f"tuning factor{means}{when}"] = tuned
         return row if finished else {key: value if key in GIVEN else float("nan") for key, value in row.items()}
 
     def _trained(self, variant: Variant, seed: int, factor: float) -> tuple[Decoder, Row, bool]:
@@ -205,31 +196,20 @@ class Runs:
             model, asked, self._specials, windows, training, rates, tuning.steps, tuning.rows, seed, frozen
         )
 
-    def _tuning_rate(self, of: list[object], make: Callable[[], Decoder], asked: Objective, frozen: bool) -> float:
-        """The best factor for fine-tuning, of models of a seed and by windows that are compared nowhere."""
+    def _swept(self, variant: Variant, factor: float | None) -> Decoder:
+        """A model of the sweep's seed, trained at a factor of the rate; None: without pretraining."""
+        return self._model(variant, SWEEP_SEED) if factor is None else self._trained(variant, SWEEP_SEED, factor)[0]
+
+    def _tuning_factor(self, variant: Variant, swept: Callable[[], Decoder], frozen: bool) -> float:
+        """The best factor for fine-tuning, of models of the sweep's seed and by windows that are compared nowhere."""
         tuning = self._plan.fine_tuning
         if len(tuning.rates) == 1:
             return tuning.rates[0]
-        key = digest(["tuning", of, self._plan.size, self._plan.tokens, asdict(tuning), frozen])
-        if key not in self._finished:
-            model, windows = make(), self._windows.to_choose_by()
-            found = {
-                rate: self._classified(deepcopy(model), asked, SWEEP_SEED, rate, windows, frozen)
-                for rate in tuning.rates
-            }
-            self._finished[key] = {"factor": max(found, key=lambda rate: found[rate])}
-        return self._finished[key]["factor"]
-
-    def _untrained(self, variant: Variant, asked: Objective, seed: int, frozen: bool) -> tuple[float, float]:
-        """Rate and accuracy without pretraining, measured once for all of equal stacks that read a window alike."""
-        _, two_way = asked.window(torch.zeros(1, 1, dtype=torch.long), self._specials)
-        stacks = "one" if variant.architecture != "encoder-decoder" else variant.layers or "shared out"
-        rate = self._tuning_rate([stacks, two_way], lambda: self._model(variant, SWEEP_SEED), asked, frozen)
-        key = digest(["untrained", stacks, two_way, self._plan.size, asdict(self._plan.fine_tuning), seed, frozen])
-        if key not in self._finished:
-            model = self._model(variant, seed)
-            self._finished[key] = {"accuracy": self._classified(model, asked, seed, rate, self._windows, frozen)}
-        return rate, self._finished[key]["accuracy"]
+        asked, windows = objective(variant.objective), self.windows.to_choose_by()
+        found = {
+            rate: self._classified(deepcopy(swept()), asked, SWEEP_SEED, rate, windows, frozen) for rate in tuning.rates
+        }
+        return max(found, key=lambda rate: found[rate])
 
     def _model(self, variant: Variant, seed: int) -> Decoder:
         """An untrained model; its context has room for what objectives add to a row."""

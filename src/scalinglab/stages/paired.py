@@ -38,9 +38,14 @@ class PairedRuns:
         self._rows: dict[str, Row] = found[1]["runs"] if (found := self._done.load()) else {}
 
     def of(
-        self, rates: Sequence[float], seeds: Sequence[int], run: Callable[[str, int, float], Row], method: str = ""
+        self,
+        rates: Sequence[float],
+        seeds: Sequence[int],
+        run: Callable[[str, int, float], Row],
+        method: str = "",
+        by: str = "loss",
     ) -> list[Row]:
-        """The rows of sweep_then_run; run(key, seed, factor) trains a model and measures it, and its `loss` decides."""
+        """The rows of sweep_then_run; run(key, seed, factor) trains a model and measures it."""
 
         def once(role: str, seed: int, factor: float) -> Row:
             key = f"{f'{method}-' if method else ''}{role}-{factor:g}-{seed}"
@@ -49,4 +54,4 @@ class PairedRuns:
                 self._done.save({}, {"runs": self._rows})
             return self._rows[key]
 
-        return sweep_then_run(rates, seeds, once)
+        return sweep_then_run(rates, seeds, once, by)

@@ -7,10 +7,11 @@ runs the whole.
 
 import argparse
 import difflib
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -18,6 +19,8 @@ from scalinglab import config, pipeline
 from scalinglab.errors import UserError
 from scalinglab.theory.course import by_lecture
 from scalinglab.theory.measurement import measurement_of
+
+Result = TypeVar("Result")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -45,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
         print("params.yaml is the smoke preset, whose data are too few to tell anything: `scalinglab use laptop`")
     folder = Path(".scratch") / params["study"] / "theory"
     if name in params.get("measured", {}):
-        _measured(params, name, folder / name)
+        measured(params, name, arguments.cores, folder / name)
     else:
         compared(params, name, arguments.cores, folder)
 
@@ -61,13 +64,34 @@ def _check_data(name: str) -> None:
         )
 
 
-def _measured(params: dict[str, Any], name: str, folder: Path) -> None:
+def measured(params: dict[str, Any], name: str, cores: int, folder: Path) -> None:
+    """Measure the quick form of a question, and write tables, figures and text into a folder."""
     from scalinglab.stages.measure import write
+    from scalinglab.stages.part import parts_of
 
     asked = measurement_of(params, name).shortened()
     print(asked.question)
+    _each(cores, _part, [(params, name, part, folder) for part in parts_of(asked)])
     print(write(config.parse(pipeline.study_params(params)), asked, folder, f"quick-{name}"))
     print(f"tables and figures: {folder}")
+
+
+def _part(params: dict[str, Any], name: str, part: str, folder: Path) -> None:
+    from scalinglab.stages.part import write
+
+    asked = measurement_of(params, name).shortened()
+    write(config.parse(pipeline.study_params(params)), asked, part, folder, f"quick-{name}-{part}")
+
+
+def _each(cores: int, run: Callable[..., Result], calls: Sequence[tuple[Any, ...]]) -> list[Result]:
+    """What run gives for each call, in processes of their own: torch and its threads are not to be forked."""
+    with ProcessPoolExecutor(cores, get_context("spawn")) as pool:
+        jobs = [pool.submit(run, *call) for call in calls]
+        try:
+            return [job.result() for job in jobs]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def compared(params: dict[str, Any], name: str, cores: int, folder: Path) -> None:
@@ -83,27 +107,23 @@ def compared(params: dict[str, Any], name: str, cores: int, folder: Path) -> Non
     protocol = protocol_of(params, name).shortened()
     check_measures(protocol)
     check_variants(params, protocol)
-    with ProcessPoolExecutor(cores, get_context("spawn")) as pool:
-        jobs = {variant: pool.submit(_variant, params, name, variant) for variant in protocol.variants}
-        try:
-            runs = {variant: [row for row in job.result() if row["role"] == "run"] for variant, job in jobs.items()}
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    losses = {variant: [row["loss"] for row in rows] for variant, rows in runs.items()}
-    found = compare(losses, protocol.reference, protocol.margin)
+    found = _each(cores, _variant, [(params, name, variant) for variant in protocol.variants])
+    losses = {
+        variant: [row["loss"] for row in rows if row["role"] == "run"]
+        for variant, rows in zip(protocol.variants, found, strict=True)
+    }
+    judged = compare(losses, protocol.reference, protocol.margin)
     print(f"{protocol.question} ({protocol.tokens} tokens, {len(protocol.seeds)} seeds, {protocol.unit})")
     print(f"{protocol.reference:16} {wording.mean(pd.Series(losses[protocol.reference]))}, and from that:")
-    for one in found:
+    for one in judged:
         print(f"{one.variant:16} {wording.verdict(vars(one))}")
     if len(protocol.seeds) < MIN_SEEDS:
         print(f"A verdict takes {MIN_SEEDS} seeds at least: quick.seeds in studies/{name}.yaml")
-    save(forest.of_study(protocol, found, losses), folder / f"{name}.png", DPI)
+    save(forest.of_study(protocol, judged, losses), folder / f"{name}.png", DPI)
     print(f"figure: {folder / f'{name}.png'}")
 
 
 def _variant(params: dict[str, Any], name: str, variant: str) -> list[dict[str, Any]]:
-    """In a process of its own: torch and its threads are not to be forked."""
     from scalinglab.stages.variant import run_variant
     from scalinglab.theory.protocol import protocol_of, study_of
 

@@ -1,9 +1,7 @@
-"""A controlled study from its variants to the verdict, on real text and tiny models."""
+"""Questions that are measured without variants, each from its YAML file to its text, on real text and tiny models."""
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,111 +9,15 @@ import pytest
 import torch
 import yaml
 
-from scalinglab.config import Study
 from scalinglab.corpus.documents import read_documents, write_documents
 from scalinglab.errors import UserError
 from scalinglab.files import write_json
 from scalinglab.measurements.decoding import repeated_share
 from scalinglab.measurements.tokenizers import apart
-from scalinglab.paths import Paths, theory_folder, theory_runs
-from scalinglab.stages import clean, download, encode, measure, tokenizer, variant, verdict
+from scalinglab.paths import Paths, theory_folder
+from scalinglab.stages import measure
 from scalinglab.stages.checkpoints import SCRATCH
 from tests.conftest import ROOT
-from tests.stages.test_data_stages import study as text_study  # noqa: F401 - a fixture
-
-TINY = {
-    "size": "d8",
-    "tokens": "4k",
-    "seeds": [1, 2, 3],
-    "rates": [0.5, 1, 2],
-    "variants": {name: {"model": {"position": name}} for name in ("rope", "learned", "alibi")},
-}
-
-
-@pytest.fixture(autouse=True)
-def _outputs_are_those_declared(tmp_path: Path) -> Iterator[None]:
-    """Each file that a measurement writes stands in studies/dvc.yaml, and no other: else Snakemake would drop them."""
-    yield
-    stages = yaml.safe_load((ROOT / "studies/dvc.yaml").read_text())["stages"]
-    for record in tmp_path.glob("results/theory/*/measurement.json"):
-        declared = {Path(next(iter(out))).name for out in stages[f"measure_{record.parent.name}"]["outs"]}
-        assert {path.name for path in record.parent.iterdir()} == declared
-
-
-@pytest.fixture
-def params(text_study: Study) -> dict[str, Any]:  # noqa: F811
-    """The smoke study's data, and the study of positions made tiny."""
-    for stage in (download, clean, tokenizer, encode):
-        stage.run(text_study)
-    write_json(Paths("smoke").rate_law, {"prefactor": 0.02, "exponent": 0.0})
-    values = yaml.safe_load((ROOT / "presets/smoke.yaml").read_text())
-    values["training"] |= {"batch_tokens": 256, "warmup_tokens": 512}
-    values["theory"] = yaml.safe_load((ROOT / "studies/positions.yaml").read_text())["theory"]
-    values["theory"]["positions"] |= TINY
-    return values
-
-
-def test_from_variants_to_a_verdict(params: dict[str, Any]) -> None:
-    for name in TINY["variants"]:  # type: ignore[attr-defined]
-        variant.run(params, "positions", name)
-    rope, learned = (pd.read_csv(theory_runs("positions") / f"{name}.csv") for name in ("rope", "learned"))
-    assert rope["role"].tolist() == ["sweep"] * 3 + ["run"] * 3
-    assert rope["seed"].tolist() == [0, 0, 0, 1, 2, 3]
-    sweep = rope[rope["role"] == "sweep"]
-    best = sweep.loc[sweep["loss"].idxmin(), "rate"]
-    assert (rope[rope["role"] == "run"]["rate"] == best).all()
-    assert rope["loss"].nunique() == 6
-    assert rope[["loss at 1x", "loss at 2x", "loss at 4x"]].notna().all().all()
-    assert learned["loss at 2x"].isna().all(), "it has no vector for places it was not trained on"
-    verdict.run(params, "positions")
-    table = pd.read_csv(theory_folder("positions") / "verdicts.csv")
-    assert table["variant"].tolist() == ["learned", "alibi"]
-    assert table["difference"].iloc[0] == pytest.approx((learned["loss"] - rope["loss"])[3:].mean(), abs=1e-4)
-    for figure in ("forest", "details"):
-        assert (theory_folder("positions") / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_again_and_from_its_checkpoint_it_is_bitwise_the_same(params: dict[str, Any]) -> None:
-    tables = []
-    for again in range(3):
-        if again == 2:
-            shutil.rmtree(SCRATCH)
-        variant.run(params, "positions", "rope")
-        tables.append((theory_runs("positions") / "rope.csv").read_bytes())
-    assert tables[0] == tables[1] == tables[2]
-
-
-def test_another_law_of_rates_takes_no_rows_of_the_one_before(params: dict[str, Any]) -> None:
-    variant.run(params, "positions", "rope")
-    before = pd.read_csv(theory_runs("positions") / "rope.csv")
-    write_json(Paths("smoke").rate_law, {"prefactor": 0.002, "exponent": 0.0})
-    variant.run(params, "positions", "rope")
-    after = pd.read_csv(theory_runs("positions") / "rope.csv")
-    assert after["rate"][:3].tolist() == pytest.approx([0.001, 0.002, 0.004])
-    assert not (after["loss"] == before["loss"]).any()
-
-
-def test_unknown_measures_are_refused_before_anything_is_trained(params: dict[str, Any]) -> None:
-    params["theory"]["positions"]["measures"] = ["speed"]
-    with pytest.raises(UserError, match=r"positions\.yaml: measures: speed: unknown; known: activations, "):
-        variant.run(params, "positions", "rope")
-
-
-def test_other_seeds_and_rates_take_no_rows_of_the_ones_before(params: dict[str, Any]) -> None:
-    """Though the runs that they share are not trained again."""
-
-    def runs(seeds: list[int], rates: list[float]) -> pd.DataFrame:
-        params["theory"]["positions"] |= {"seeds": seeds, "rates": rates}
-        variant.run(params, "positions", "rope")
-        return pd.read_csv(theory_runs("positions") / "rope.csv")
-
-    first = runs([1, 2, 3], [1, 2])
-    second = runs([3, 4], [2, 4])
-    assert second["seed"].tolist() == [0, 0, 3, 4]
-    assert second["factor"].tolist()[:2] == [2, 4]
-    shared = first[(first["role"] == "sweep") & (first["factor"] == 2)]["loss"].item()
-    assert second["loss"].iloc[0] == shared
-    assert runs([1, 2], [1])["role"].tolist() == ["run", "run"]
 
 
 def test_maps_of_a_trained_models_heads(params: dict[str, Any]) -> None:
@@ -196,107 +98,6 @@ def test_gradients_in_16_bits(params: dict[str, Any]) -> None:
     assert table.loc[("fp16", 10, "all weights"), "error"] < table.loc[("bf16", 10, "all weights"), "error"]
     assert pd.read_csv(folder / "formats.csv")["emulated"].tolist() == [0, 1, 1]
     assert "fp16 is emulated" in (folder / "findings.md").read_text()
-
-
-def test_precision_goes_from_its_variants_to_a_row_each(params: dict[str, Any]) -> None:
-    params["theory"] = yaml.safe_load((ROOT / "studies/precision.yaml").read_text())["theory"]
-    params["theory"]["precision"] |= {"size": "d8", "tokens": "4k", "seeds": [1], "rates": [1]}
-    rows = {}
-    for name in ("fp32", "fp16-small", "fp16-dynamic"):
-        variant.run(params, "precision", name)
-        rows[name] = pd.read_csv(theory_runs("precision") / f"{name}.csv").iloc[0]
-    assert rows["fp32"][["gradients flushed", "gradients off", "steps skipped"]].tolist() == [0, 0, 0]
-    assert rows["fp16-small"]["gradients flushed"] > rows["fp16-dynamic"]["gradients flushed"]
-    assert [rows[name]["loss scale"] for name in rows] == pytest.approx([1, 2**-4, 2**16], rel=1e-5)  # as written
-    assert len({row["loss"] for row in rows.values()}) == 3
-
-
-@pytest.fixture
-def packages(params: dict[str, Any]) -> dict[str, Any]:
-    """The documents in two folders, and tiny settings of the questions of objectives and architectures."""
-    documents = list(read_documents(Paths("smoke").documents))
-    write_documents(
-        Paths("smoke").documents,
-        (replace(one, path=f"{'ab'[i % 2]}/{one.path}") for i, one in enumerate(documents)),
-    )
-    params["measured"] = {}
-    for name in ("objectives", "architectures"):
-        params["measured"] |= yaml.safe_load((ROOT / f"studies/{name}.yaml").read_text())["measured"]
-        params["measured"][name]["settings"] |= {
-            "size": "d8", "tokens": "4k", "seeds": [1, 2, 3], "rates": [1], "rows": 4, "documents": 4,
-            "fine_tuning": {"steps": 2, "rows": 4, "rates": [0.3, 1], "train": 8, "test": 8},
-        }  # fmt: skip
-    return params
-
-
-def test_objectives_are_compared_by_their_suffixes(packages: dict[str, Any]) -> None:
-    settings = packages["measured"]["objectives"]["settings"]
-    settings |= {"rates": [1, 2], "seeds": [1, 2]}
-    measure.run(packages, "objectives")
-    folder = theory_folder("objectives")
-    runs = pd.read_csv(folder / "runs.csv")
-    assert runs["variant"].unique().tolist() == list(settings["variants"])
-    assert runs["parameters"].nunique() == 1
-    assert len(runs) == 7 * 4
-    swept = runs[(runs["role"] == "sweep") & (runs["variant"] == "prefix")].set_index("factor")["suffix nats"]
-    compared = runs[runs["role"] == "run"]
-    assert (compared[compared["variant"] == "prefix"]["factor"] == swept.idxmin()).all()
-    assert compared[["suffix nats", "loss", "accuracy", "answers wrong", "skill recall"]].notna().all().all()
-    assert compared["next sentence"].notna().sum() == 2
-    assert pd.read_csv(folder / "differences.csv")["verdict"].unique().tolist() == ["no verdict"], "of two seeds"
-    said = (folder / "findings.md").read_text()
-    causal = compared[compared["variant"] == "causal"]["suffix nats"].mean()
-    assert f"| {causal:.3f} | reference |" in said
-    bounds = pd.read_csv(folder / "bounds.csv").set_index("skill").sort_index()  # as the columns are
-    assert (bounds["floor"] <= bounds["Bayes"]).all()
-    assert "| *Bayes optimum* | | " + " | ".join(f"{share:.1%}" for share in bounds["Bayes"]) + " |" in said
-    before = (folder / "runs.csv").read_bytes()
-    settings["compare"] = "answers wrong"  # of the same runs
-    measure.run(packages, "objectives")
-    assert (folder / "runs.csv").read_bytes() == before
-    settings["compare"] = "loss"
-    with pytest.raises(
-        UserError, match="trained on different objectives, whose losses are means over different targets"
-    ):
-        measure.run(packages, "objectives")
-
-
-def test_architectures_are_compared_at_equal_tokens_and_flops(packages: dict[str, Any]) -> None:
-    measure.run(packages, "architectures")
-    folder = theory_folder("architectures")
-    runs = pd.read_csv(folder / "runs.csv").groupby("variant").mean(numeric_only=True)
-    step = runs["flops"] / runs["steps"]
-    equal = [name for name in runs.index if "equal FLOPs" in name]
-    assert len(equal) == 3
-    for name in equal:
-        assert abs(runs.loc[name, "flops"] - runs.loc["decoder", "flops"]) < 0.75 * step[name]
-        assert runs.loc[name, "tokens"] > runs.loc["decoder", "tokens"]
-    assert runs.loc["encoder-decoder", "flops"] < 0.8 * runs.loc["decoder", "flops"]
-    assert "| encoder-decoder, twice as deep |" in (folder / "findings.md").read_text()
-
-
-def test_what_cannot_be_trained_or_told_apart_is_refused(packages: dict[str, Any]) -> None:
-    settings = packages["measured"]["objectives"]["settings"]
-    variants = settings["variants"]
-    for one, message in (
-        (
-            {"objective": "causal", "architecture": "encoder"},
-            "variant odd: objective causal with architecture encoder: an",
-        ),
-        ({"objective": "casual"}, "objective 'casual': unknown; known: causal, prefix, masked, span"),
-        ({"objective": "causal", "layers": [1, 1]}, r"variant odd: layers = \[1, 1\]: of an encoder-decoder only"),
-    ):
-        settings["variants"] = variants | {"odd": one}
-        with pytest.raises(UserError, match=message):
-            measure.run(packages, "objectives")
-    settings |= {"variants": variants, "reference": "causl"}
-    with pytest.raises(UserError, match="reference = 'causl': no such variant; known: causal, prefix"):
-        measure.run(packages, "objectives")
-    settings["reference"] = "causal"
-    documents = [replace(one, path=f"c/{one.path}") for one in read_documents(Paths("smoke").documents)]
-    write_documents(Paths("smoke").documents, documents)
-    with pytest.raises(UserError, match=r"classification: 1 folders of the corpus .*\(jinja/c\); it takes two"):
-        measure.run(packages, "objectives")
 
 
 def test_labels_of_vocabularies_leave_each_other_room() -> None:
