@@ -58,4 +58,4 @@ def _own(axis: Axes, conventions: dict[str, Any]) -> None:
     axis.set_ylabel("exponent a (95 % by resampling trunks)")
     axis.set_title("This study" if axis.containers else "This study: no exponent", fontsize=9)
     if axis.containers:
-        axis.legend(fontsize=8)
+        axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=len(ESTIMATORS))

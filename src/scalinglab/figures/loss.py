@@ -6,7 +6,7 @@ from scalinglab.figures.style import Tables, new_figure, size_style, tokens_axis
 
 
 def draw(tables: Tables) -> Figure:
-    figure, (axis,) = new_figure(1, width=5.2, height=3.8)
+    figure, (axis,) = new_figure(1, width=6.6, height=3.8)
     styles = size_style(tables.cells["width"].tolist())
     for size, trunk in sorted(tables.cells.groupby("size"), key=lambda pair: -int(pair[1]["width"].iloc[0])):
         trunk = trunk.sort_values("tokens")
@@ -29,6 +29,6 @@ def draw(tables: Tables) -> Figure:
     axis.set_yticks(ticks, [f"{tick:.1f}" for tick in ticks])
     axis.minorticks_off()
     axis.set_ylabel("held-out bits per byte")
-    axis.legend(fontsize=8)
+    figure.legend(fontsize=8, loc="outside right upper")
     axis.set_title("Loss falls with size and tokens")
     return figure

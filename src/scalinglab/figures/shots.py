@@ -34,5 +34,5 @@ def draw(tables: Tables) -> Figure:
         axis.set_title(SKILL_TITLES.get(skill, skill))
     axes[0].set_ylabel("accuracy (95 % Wilson band)")
     figure.suptitle(f"Models trained on {shots['budget'].iloc[0]} tokens", fontsize=9)
-    axes[-1].legend(fontsize=7, loc="lower right")
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=7, loc="outside right upper")
     return figure

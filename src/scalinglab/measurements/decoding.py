@@ -187,6 +187,9 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     axes[1].set_yscale("log")
     axes[1].set_xticks(speed["length"], [str(n) for n in speed["length"]])
     axes[1].minorticks_off()
+    times = 1e3 * speed[["with a memory", "without"]]
+    ticks = [n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500) if times.min(axis=None) / 2 < n < 2 * times.max(axis=None)]
+    axes[1].set_yticks(ticks, [str(n) for n in ticks])
     axes[1].set_xlabel("tokens written")
     axes[1].set_ylabel(f"ms a token, {speed['rows'].iloc[0]} texts at once")
     axes[1].legend(fontsize=7)
