@@ -47,7 +47,7 @@ def test_objectives_are_compared_by_their_suffixes(packages: dict[str, Any]) -> 
     runs = pd.read_csv(folder / "runs.csv")
     assert runs["variant"].unique().tolist() == list(settings["variants"])
     assert runs["parameters"].nunique() == 1
-    assert len(runs) == 7 * 4
+    assert len(runs) == 8 * 4
     swept = runs[(runs["role"] == "sweep") & (runs["variant"] == "prefix")].set_index("factor")["suffix nats"]
     compared = runs[runs["role"] == "run"]
     assert (compared[compared["variant"] == "prefix"]["factor"] == swept.idxmin()).all()
