@@ -115,7 +115,7 @@ def _questions(root: Path) -> dict[str, dict]:
 
 
 def gallery(root: Path = ROOT) -> str:
-    """A line for each page, by lecture, with its verdicts in words."""
+    """A line for each page, by lecture, with what was found in words."""
     questions, lines = _questions(root), []
     for lecture, names in by_lecture(questions).items():
         said = {name: _said(root / "results/theory" / name) for name in names}
@@ -129,14 +129,24 @@ def gallery(root: Path = ROOT) -> str:
 
 
 def _said(folder: Path) -> str | None:
-    """The verdicts of a controlled study in words; nothing of a measurement; None where there are no results."""
+    """The verdicts of a controlled study, or what a measurement says in short; None where there are no results."""
     if (folder / "protocol.json").exists():
         verdicts = pd.read_csv(folder / "verdicts.csv")
         protocol = json.loads((folder / "protocol.json").read_text(encoding="utf-8"))
         groups = verdicts.groupby("verdict", sort=False)
         words = "; ".join(f"{verdict}: {', '.join(group['variant'])}" for verdict, group in groups)
         return f" Against {protocol['reference']}, {words}."
-    return "" if (folder / "findings.md").exists() else None
+    path = folder / "findings.md"
+    return f" {_first_sentence(path.read_text(encoding='utf-8'))}" if path.exists() else None
+
+
+def _first_sentence(findings: str) -> str:
+    """Of the first paragraph, as plain text."""
+    paragraph = " ".join(findings.split("\n\n")[0].split()).removeprefix("**In short.** ")
+    sentence = re.split(
+        r"(?<=\.)\s+(?=[A-Z*])", re.sub(r"\*\*Against `(.+?)`\.\*\* Worse", r"Against \1, worse", paragraph)
+    )
+    return sentence[0].replace("`", "")
 
 
 def measured_page(folder: Path) -> str:

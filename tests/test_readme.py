@@ -56,11 +56,12 @@ def test_a_page_holds_what_the_results_say(tmp_path: Path, monkeypatch: pytest.M
     maps = tmp_path / "results/theory/attention_maps"
     maps.mkdir()
     (maps / "verdicts.csv").write_text("of,verdict\nloss,worse\n")  # of methods, not of a study's variants
-    (maps / "findings.md").write_text("![Maps](maps.png)\n\nSeen: 0.7.\n")
+    (maps / "findings.md").write_text("**In short.** Seen in `a`: 0.7. And\nmore.\n\n![Maps](maps.png)\n")
     asked = {"name": "attention_maps", "study": "mine", "question": "What?", "settings": {"size": "d8"}, "quick": {}}
     (maps / "measurement.json").write_text(json.dumps(asked))
     found = pages(tmp_path)
     assert found.keys() == {"docs/theory/README.md", "docs/theory/norms.md", "docs/theory/attention_maps.md"}
+    assert "(docs/theory/attention_maps.md) Seen in a: 0.7." in importlib.import_module("theory").gallery(tmp_path)
     measured = found["docs/theory/attention_maps.md"]
     assert "![Maps](../../results/theory/attention_maps/maps.png)" in measured
     assert "With the parameters of `mine`; size d8." in measured
