@@ -67,19 +67,28 @@ def test_training_that_is_done(params: dict[str, Any]) -> None:
 def test_runs_of_a_sweep_count_one_by_one(params: dict[str, Any]) -> None:
     """Two variants of five runs each: one has made two and a half, and an old note of another day is none."""
     progress = Progress(params, ["positions"], STARTED)
-    assert progress.line() == "positions: 0 % of training, 0/2 variants and measurements"
+    assert progress.line() == "positions: 0 % of training, 0/2 jobs"
     note("variant-positions-rope.sweep-1-0", 100)
     note("variant-positions-rope.sweep-2-0", 100)
     note("variant-positions-rope.run-2-1", 50)
     note("variant-positions-alibi.run-2-1", 100, STARTED - 1)
-    assert progress.line().startswith("positions: 25 % of training, 0/2 variants and measurements, about ")
+    assert progress.line().startswith("positions: 25 % of training, 0/2 jobs, about ")
     write("results/theory/positions/runs/alibi.csv", "", STARTED + 1)
-    assert progress.line().startswith("positions: 75 % of training, 1/2 variants")
+    assert progress.line().startswith("positions: 75 % of training, 1/2 jobs")
 
 
 def test_a_measurement_is_done_with_its_record(params: dict[str, Any]) -> None:
     progress = Progress(params, ["decoding"], STARTED)
     write("results/theory/decoding/speed.csv", "", STARTED + 1)
-    assert "0/1 variants and measurements" in progress.line()
+    assert "0/1 jobs" in progress.line()
     write("results/theory/decoding/measurement.json", "{}", STARTED + 1)
-    assert progress.line() == "decoding: 100 % of training, 1/1 variants and measurements"
+    assert progress.line() == "decoding: 100 % of training, 1/1 jobs"
+
+
+def test_parts_of_a_measurement_count_one_by_one(params: dict[str, Any]) -> None:
+    shutil.copytree(ROOT / "studies", "studies")
+    asked = yaml.safe_load((ROOT / "studies/unit_scaling.yaml").read_text())
+    progress = Progress(params | asked, ["unit_scaling"], STARTED)
+    assert progress.line() == "unit_scaling: 0 % of training, 0/6 jobs"
+    write("results/theory/unit_scaling/parts/mup.json", "{}", STARTED + 1)
+    assert progress.line().startswith("unit_scaling: 20 % of training, 1/6 jobs, about ")

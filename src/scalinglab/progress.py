@@ -34,7 +34,7 @@ class Progress:
         self._started = started
         self._vouched = _vouched_for()
         if questions:
-            self._title, self._what = ", ".join(questions), "variants and measurements"
+            self._title, self._what = ", ".join(questions), "jobs"
             self._pieces = list(_of_questions(params, questions))
             self._finals = [piece.final for piece in self._pieces]
         else:
@@ -105,7 +105,8 @@ def _of_study(study: Study) -> Iterator[Piece]:
 
 
 def _of_questions(params: Mapping[str, Any], names: Sequence[str]) -> Iterator[Piece]:
-    """Every variant of a controlled study, and every measurement: of its work only the training is known, if any."""
+    """Every variant of a controlled study, every measurement and its parts: of its work only the training is known."""
+    stages = pipeline.stages_of(pipeline.load())
     for name in names:
         if name in params.get("theory", {}):
             asked = params["theory"][name]
@@ -116,7 +117,11 @@ def _of_questions(params: Mapping[str, Any], names: Sequence[str]) -> Iterator[P
         else:
             settings = params["measured"][name]["settings"]
             work = _weight(settings.get("size", "d32")) * tokens_of(settings.get("tokens", "400k"))
-            yield Piece(f"measure-{name}", theory_folder(name) / "measurement.json", work)
+            parts = [one for one in stages if one.theory == name and one.command == "part"]
+            for one in parts:
+                yield Piece(f"part-{name}-{pipeline.options_of(one)['part']}", Path(one.outs[0]), work)
+            # Where there are parts, it trains nothing more.
+            yield Piece(f"measure-{name}", theory_folder(name) / "measurement.json", 0 if parts else work)
 
 
 def _share(note: Path) -> float:
