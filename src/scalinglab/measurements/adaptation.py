@@ -35,8 +35,9 @@ from scalinglab.stages.paired import PairedRuns
 from scalinglab.stages.pretraining import read_rate_law
 from scalinglab.stages.short_runs import job_identity
 from scalinglab.stages.stretches import train_stretch
-from scalinglab.theory.comparison import Comparison, compare
+from scalinglab.theory.comparison import compare
 from scalinglab.theory.protocol import Rates, Seeds
+from scalinglab.theory.tables import by_seed, comparisons
 from scalinglab.training.data import Batches
 from scalinglab.training.loop import Stretch
 from scalinglab.training.optimiser import AdamW
@@ -230,11 +231,10 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
 
 def _forest(tables: dict[str, pd.DataFrame]) -> Figure:
     corpus, verdicts = tables["corpus"].iloc[0], tables["verdicts"]
-    rows = verdicts[verdicts["of"] == "loss"].drop(columns="of").to_dict("records")
-    losses = {str(name): list(line.sort_values("seed")["loss"]) for name, line in _runs(tables).groupby("method")}
+    found = comparisons(verdicts[verdicts["of"] == "loss"])
     title = f"Adapted to {corpus['domain']}\n{corpus['size']}, {corpus['adaptation tokens']} tokens"
     unit = f"nats a held-out token of {corpus['domain']}"
-    return forest.draw([Comparison(**row) for row in rows], losses, FULL, corpus["margin"], unit, title)
+    return forest.draw(found, by_seed(tables["runs"], "method"), FULL, corpus["margin"], unit, title)
 
 
 def _learnt(tables: dict[str, pd.DataFrame]) -> Figure:

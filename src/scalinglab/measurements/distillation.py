@@ -35,8 +35,9 @@ from scalinglab.stages.pretraining import read_rate_law
 from scalinglab.stages.short_runs import job_identity
 from scalinglab.stages.stretches import open_batches, train_stretch
 from scalinglab.stages.trained import trained
-from scalinglab.theory.comparison import Comparison, compare
+from scalinglab.theory.comparison import compare
 from scalinglab.theory.protocol import Rates, Seeds
+from scalinglab.theory.tables import by_seed, comparisons
 from scalinglab.training.loop import Stretch
 from scalinglab.training.optimiser import AdamW
 from scalinglab.training.schedule import run_rates, steps_of
@@ -187,16 +188,10 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
 
 def _forest(tables: dict[str, pd.DataFrame]) -> Figure:
     runs, teacher, verdicts = tables["runs"], tables["teacher"].iloc[0], tables["verdicts"]
-    rows = verdicts[verdicts["against"] == LONGER].drop(columns="against").to_dict("records")
-    losses = {
-        str(name): list(line.sort_values("seed")["loss"])
-        for name, line in runs[runs["role"] == "run"].groupby("student")
-    }
+    found = comparisons(verdicts[verdicts["against"] == LONGER])
     title = f"{teacher['student']} taught by {teacher['size']}, and alone with as many FLOPs\n"
     title += f"{teacher['student tokens']} tokens"
-    return forest.draw(
-        [Comparison(**row) for row in rows], losses, LONGER, teacher["margin"], "nats a held-out token", title
-    )
+    return forest.draw(found, by_seed(runs, "student"), LONGER, teacher["margin"], "nats a held-out token", title)
 
 
 def _losses(tables: dict[str, pd.DataFrame]) -> Figure:

@@ -21,7 +21,8 @@ from scalinglab.measurements.told_classes import TOLD, what_pretraining_does
 from scalinglab.objectives.scores import ANSWERS, CLASSES, check_comparable
 from scalinglab.stages.objective_runs import GIVEN, Plan, Runs
 from scalinglab.stages.paired import Row
-from scalinglab.theory.comparison import Comparison, compare
+from scalinglab.theory.comparison import compare
+from scalinglab.theory.tables import by_seed, comparisons
 from scalinglab.wilson import wilson
 
 UNITS = {"suffix nats": "nats a token of the suffix", "loss": "nats a target"}  # others are shares
@@ -108,13 +109,9 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
 def _forest(tables: dict[str, pd.DataFrame]) -> Figure:
     table = tables["differences"]
     asked = table.iloc[0]
-    found = [Comparison(**row) for row in table.drop(columns=["compare", "margin", "reference"]).to_dict("records")]
-    losses = {
-        str(name): list(runs.sort_values("seed")[asked["compare"]])
-        for name, runs in compared(tables["runs"]).groupby("variant")
-    }
+    losses = by_seed(tables["runs"], "variant", asked["compare"])
     unit = UNITS.get(asked["compare"], asked["compare"])
-    return forest.draw(found, losses, asked["reference"], asked["margin"], unit)
+    return forest.draw(comparisons(table), losses, asked["reference"], asked["margin"], unit)
 
 
 def _tasks(tables: dict[str, pd.DataFrame]) -> Figure:

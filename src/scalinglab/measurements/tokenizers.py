@@ -38,6 +38,7 @@ from scalinglab.stages.paired import sweep_then_run
 from scalinglab.stages.pretraining import read_rate_law
 from scalinglab.theory.comparison import Comparison, compare
 from scalinglab.theory.protocol import Rates, Seeds
+from scalinglab.theory.tables import by_seed
 from scalinglab.training.data import Batches
 from scalinglab.training.loop import Stretch, train
 from scalinglab.training.optimiser import AdamW
@@ -225,10 +226,7 @@ def compared(models: pd.DataFrame) -> pd.DataFrame:
 def verdicts_of(models: pd.DataFrame) -> tuple[list[Comparison], dict[str, list[float]], str]:
     """All tokenizers against the reference; their bits a byte by seed; and the reference's name."""
     reference = f"{REFERENCE} {models['reference'].iloc[0]}"
-    of_seeds = {
-        str(name): list(group.sort_values("seed")["bits a byte"])
-        for name, group in models.groupby("tokenizer", sort=False)
-    }
+    of_seeds = by_seed(models, "tokenizer", "bits a byte")
     return compare(of_seeds, reference, models["margin"].iloc[0]), of_seeds, reference
 
 

@@ -14,7 +14,7 @@ from scalinglab.measurements.powers import power
 from scalinglab.scaling_rules import transfer
 from scalinglab.scaling_rules.coordinates import FEATURES
 from scalinglab.scaling_rules.scales import KINDS
-from scalinglab.theory.comparison import Comparison
+from scalinglab.theory.tables import comparisons
 
 COLOUR = {"standard": "#b2182b", "mup": "#2166ac", "u-mup": "#1a9850"}
 MARKER = {"standard": "s", "mup": "o", "u-mup": "D"}
@@ -39,12 +39,8 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
 def _forest(tables: dict[str, pd.DataFrame]) -> Figure:
     """Rules against the reference, by the mean loss over sizes."""
     losses = {rule: means.tolist() for rule, means in transfer.means_by_seed(tables["rules"]).items()}
-    found, margin = _comparisons(tables), tables["verdicts"]["margin"].iloc[0]
+    found, margin = comparisons(tables["verdicts"]), tables["verdicts"]["margin"].iloc[0]
     return forest.draw(found, losses, transfer.LAW, margin, "nats a token, mean over sizes")
-
-
-def _comparisons(tables: dict[str, pd.DataFrame]) -> list[Comparison]:
-    return [Comparison(**row) for row in tables["verdicts"].drop(columns="margin").to_dict("records")]
 
 
 def _coordinates(table: pd.DataFrame) -> Figure:
@@ -205,7 +201,7 @@ def _without_mup(fp8: pd.DataFrame) -> str:
 def _decision(tables: dict[str, pd.DataFrame]) -> str:
     """What to take for the grid, from the verdicts."""
     found = {row["variant"]: row for row in tables["verdicts"].to_dict("records")}
-    chosen = transfer.winner(_comparisons(tables))
+    chosen = transfer.winner(comparisons(tables["verdicts"]))
     regret = tables["regrets"].groupby("rule")["regret"].mean()
     if chosen == transfer.LAW:
         said = "; ".join(f"{name} {row['difference']:+.3f} ({row['verdict']})" for name, row in found.items())

@@ -1,7 +1,8 @@
-"""How the runs of a controlled study are read: which columns were measured, and their means over seeds."""
+"""How tables of runs and of verdicts are read: what was measured, by variant and seed, and what was found."""
 
 import pandas as pd
 
+from scalinglab.theory.comparison import Comparison
 from scalinglab.theory.protocol import RATIOS, RUN_COLUMNS
 
 
@@ -17,3 +18,15 @@ def mean(runs: pd.DataFrame, column: str) -> float:
         above, below = (float(runs[part].mean()) for part in RATIOS[column])
         return above / below
     return float(runs[column].mean())
+
+
+def by_seed(runs: pd.DataFrame, by: str, column: str = "loss") -> dict[str, list[float]]:
+    """A column of the runs that are compared, by variant (named in the column `by`), in the order of their seeds."""
+    compared = runs[runs["role"] == "run"].sort_values("seed", kind="stable")
+    return {str(name): compared[compared[by] == name][column].tolist() for name in runs[by].unique()}
+
+
+def comparisons(verdicts: pd.DataFrame) -> list[Comparison]:
+    """The rows of a table of verdicts, whatever else stands in it."""
+    rows = verdicts[list(Comparison.__dataclass_fields__)].to_dict("records")
+    return [Comparison(**row) for row in rows]
