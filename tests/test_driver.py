@@ -4,6 +4,7 @@ import pytest
 
 from scalinglab import driver, pipeline
 from scalinglab.driver import LOOKS_ONLY, failures
+from scalinglab.errors import UserError
 from tests.conftest import ROOT
 
 
@@ -58,3 +59,10 @@ def test_all_questions_are_looked_at_where_all_are_asked_for() -> None:
     controlled = {stage.theory for stage in driver._asked_for(families, ["-c2", "verdict"])}
     assert "norms" in controlled
     assert "attention_cost" not in controlled
+
+
+def test_a_rule_of_no_question_says_which_there_are() -> None:
+    families = pipeline.load(ROOT)
+    with pytest.raises(UserError, match="no question 'normz' in studies/; did you mean 'norms'"):
+        driver.questions_asked(families, ["-c2", "theory_normz"])
+    assert driver.questions_asked(families, ["-c2", "theory_norms"]) == ["norms"]

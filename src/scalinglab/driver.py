@@ -25,12 +25,14 @@ from scalinglab.errors import UserError
 from scalinglab.paths import KNOWN, SYNC_DUE
 from scalinglab.pipeline import Family, Stage
 from scalinglab.receipts import Receipt
+from scalinglab.theory.course import no_question
 
 LOOKS_ONLY = re.compile(
     r"-[npqrFfk]*n[npqrFfk]*|--dry-?run|--(detailed-)?summary|-D|-S|--(rule|file|d6)?dag.*|--rulegraph.*|--filegraph.*"
     r"|--lint.*|--unlock|--list.*|-l|--cleanup-.*|--touch|-t|--report.*|--delete-.*|--print-.*|--archive|--generate-.*"
 )
 PLANS = "snakemake"  # who plans, and so would take strays for its own
+RULE = "theory_"  # of a question beside the study, before its name
 NESTED = "SCALINGLAB_NESTED"  # set for Snakemake processes that the driver itself starts
 
 
@@ -160,7 +162,14 @@ def _note_origins(names: list[str], origin: str) -> None:
 
 
 def questions_asked(families: dict[str, Family], arguments: Sequence[str]) -> list[str]:
-    """The questions beside the study that Snakemake's arguments name, in the order of studies/dvc.yaml."""
+    """The questions beside the study that Snakemake's arguments name, in the order of studies/dvc.yaml.
+
+    Raises UserError where one names a question that there is not.
+    """
+    known = {stage.theory for stage in pipeline.stages_of(families)} - {""}
+    for name in (argument.removeprefix(RULE) for argument in arguments if argument.startswith(RULE)):
+        if name not in known:
+            raise UserError(no_question(name, sorted(known)))
     return list(dict.fromkeys(stage.theory for stage in _asked_for(families, arguments) if stage.theory))
 
 
@@ -180,7 +189,7 @@ def _asked_for(families: dict[str, Family], arguments: Sequence[str] | None) -> 
 def _names_it(stage: Stage, arguments: Sequence[str]) -> bool:
     """Whether one of Snakemake's targets is a rule or a file of this stage's question."""
     folder = f"results/theory/{stage.theory}/"
-    rules = (stage.family, f"theory_{stage.theory}")
+    rules = (stage.family, f"{RULE}{stage.theory}")
     return any(argument in rules or argument.startswith(folder) for argument in arguments)
 
 

@@ -1,5 +1,6 @@
 """The order of a course: its lectures, and the questions of studies/ that each asks."""
 
+import difflib
 from collections.abc import Collection
 
 LECTURES = {
@@ -39,3 +40,10 @@ def by_lecture(questions: Collection[str]) -> dict[str, list[str]]:
     every = {**LECTURES, OTHER: tuple(name for name in questions if name not in named)}
     found = {lecture: [name for name in names if name in questions] for lecture, names in every.items()}
     return {lecture: names for lecture, names in found.items() if names}
+
+
+def no_question(name: str, known: Collection[str]) -> str:
+    """What to say of a name that is none of the questions'."""
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    return f"no question {name!r} in studies/; {hint}"

@@ -6,7 +6,6 @@ runs the whole.
 """
 
 import argparse
-import difflib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -17,7 +16,8 @@ import pandas as pd
 
 from scalinglab import config, pipeline
 from scalinglab.errors import UserError
-from scalinglab.theory.course import by_lecture
+from scalinglab.paths import theory_folder
+from scalinglab.theory.course import by_lecture, no_question
 from scalinglab.theory.measurement import measurement_of
 
 Result = TypeVar("Result")
@@ -34,9 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
                 print(f"  {one:22} {asked[one]['question']}")
         return
     if name not in asked:
-        near = difflib.get_close_matches(name, asked, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(asked)}"
-        raise UserError(f"no question {name!r} in studies/; {hint}")
+        raise UserError(no_question(name, asked))
     if not arguments.quick:
         raise UserError(
             f"`snakemake --cores 2 theory_{name}` runs the whole; `scalinglab theory {name} --quick` a small form of it"
@@ -55,8 +53,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _check_data(name: str) -> None:
     """Raises UserError, with the one command that makes them, where files that a question reads are missing."""
-    stages = [one for one in pipeline.stages_of(pipeline.load()) if one.theory == name and one.command != "verdict"]
-    needed = {dep for stage in stages for dep in stage.deps if pipeline.is_result(dep)}
+    stages = [one for one in pipeline.stages_of(pipeline.load()) if one.theory == name]
+    own = theory_folder(name).as_posix()  # what it makes itself
+    needed = {dep for stage in stages for dep in stage.deps if pipeline.is_result(dep) and not dep.startswith(own)}
     if missing := sorted(dep for dep in needed if not Path(dep).exists()):
         raise UserError(
             f"{name} reads data of the study that are not there yet; make them, in a few minutes, by\n"
