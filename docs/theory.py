@@ -141,12 +141,11 @@ def _said(folder: Path) -> str | None:
 
 
 def _first_sentence(findings: str) -> str:
-    """Of the first paragraph, as plain text."""
+    """Of the first paragraph, as plain text; all of it where that is verdicts."""
     paragraph = " ".join(findings.split("\n\n")[0].split()).removeprefix("**In short.** ")
-    sentence = re.split(
-        r"(?<=\.)\s+(?=[A-Z*])", re.sub(r"\*\*Against `(.+?)`\.\*\* Worse", r"Against \1, worse", paragraph)
-    )
-    return sentence[0].replace("`", "")
+    if paragraph.startswith("**Against"):
+        return re.sub(r"[*`]", "", paragraph)
+    return re.split(r"(?<=\.)\s+(?=[A-Z*])", paragraph)[0].replace("`", "")
 
 
 def measured_page(folder: Path) -> str:

@@ -3,6 +3,7 @@
 import ast
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -103,7 +104,8 @@ def imported(path: Path) -> set[Path]:
 def sources_of(stage: pipeline.Stage) -> list[Path]:
     """The module that a stage runs, and the measurement that it looks up by name."""
     home = ROOT / "src/scalinglab"
-    looked_up = [home / f"measurements/{stage.theory}.py"] if stage.command in ("measure", "part") else []
+    room = {"measure": "measurements", "part": "parts"}.get(stage.command)
+    looked_up = [home / f"{room}/{stage.theory}.py"] if room else []
     return [home / f"stages/{stage.command}.py", *looked_up]
 
 
@@ -112,7 +114,7 @@ def test_every_import_of_a_stage_is_among_its_dependencies(families: dict[str, p
         stage = family.stages[0]
         code = {p.resolve() for dep in stage.deps if dep.startswith("src/") for p in pipeline.files_of(str(ROOT / dep))}
         needed = {path for source in sources_of(stage) for path in (source, *imported(source))}
-        needed -= {ROOT / f"src/scalinglab/{room}/__init__.py" for room in ("stages", "measurements")}
+        needed -= {ROOT / f"src/scalinglab/{room}/__init__.py" for room in ("stages", "measurements", "parts")}
         missing = {p.relative_to(ROOT).as_posix() for p in needed if p.resolve() not in code}
         assert not missing, f"{family.name}: dvc.yaml lacks {sorted(missing)}"
 
@@ -143,3 +145,19 @@ def test_the_ladder_trains_every_recipe(families: dict[str, pipeline.Family]) ->
 def test_unknown_reference_is_named() -> None:
     with pytest.raises(UserError, match=r"grid\.sizess"):
         pipeline.fill("${grid.sizess}", {"grid": {"sizes": []}})
+
+
+@pytest.mark.parametrize(
+    ("variants", "said"),
+    [
+        ({"masked, half": {}}, "theory.mine.variants: 'masked, half': names a job and a file; take small letters"),
+        ({"a/b": {}}, "theory.mine.variants: 'a/b': names a job"),
+        (["rope"], r"theory.mine.variants = \['rope'\]: must be a mapping"),
+    ],
+)
+def test_names_of_jobs_are_checked_before_they_are_words_of_a_command(variants: Any, said: str, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"theory": {"mine": {"variants": variants}}}))
+    family = "{foreach: '${theory.mine.variants}', do: {cmd: 'python -m scalinglab variant --variant ${key}'}}"
+    (tmp_path / "dvc.yaml").write_text(f"stages: {{variant: {family}}}")
+    with pytest.raises(UserError, match=said):
+        pipeline.load(tmp_path)

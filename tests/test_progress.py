@@ -85,10 +85,16 @@ def test_a_measurement_is_done_with_its_record(params: dict[str, Any]) -> None:
     assert progress.line() == "decoding: 100 % of training, 1/1 jobs"
 
 
-def test_parts_of_a_measurement_count_one_by_one(params: dict[str, Any]) -> None:
+def test_runs_of_parts_count_one_by_one(params: dict[str, Any]) -> None:
     shutil.copytree(ROOT / "studies", "studies")
     asked = yaml.safe_load((ROOT / "studies/unit_scaling.yaml").read_text())
+    asked["measured"]["unit_scaling"]["settings"] |= {"sizes": ["d8", "d16"], "seeds": [1, 2, 3], "tokens": "100k"}
+    for rates in asked["measured"]["unit_scaling"]["settings"]["rates"].values():
+        rates[:] = [1, 2]
     progress = Progress(params | asked, ["unit_scaling"], STARTED)
     assert progress.line() == "unit_scaling: 0 % of training, 0/6 jobs"
+    for run in range(5):  # of 2 x (2 + 3) runs of one part of five
+        note(f"part-unit_scaling-mup.{run}", 100)
+    assert progress.line().startswith("unit_scaling: 10 % of training, 0/6 jobs, about ")
     write("results/theory/unit_scaling/parts/mup.json", "{}", STARTED + 1)
     assert progress.line().startswith("unit_scaling: 20 % of training, 1/6 jobs, about ")

@@ -62,6 +62,9 @@ def test_a_page_holds_what_the_results_say(tmp_path: Path, monkeypatch: pytest.M
     found = pages(tmp_path)
     assert found.keys() == {"docs/theory/README.md", "docs/theory/norms.md", "docs/theory/attention_maps.md"}
     assert "(docs/theory/attention_maps.md) Seen in a: 0.7." in importlib.import_module("theory").gallery(tmp_path)
+    (maps / "findings.md").write_text("**Against `a`.** Better: b (-0.1). Worse: c (+0.2).\n\nMore.\n")
+    gallery = importlib.import_module("theory").gallery(tmp_path).splitlines()
+    assert any(line.endswith("maps.md) Against a. Better: b (-0.1). Worse: c (+0.2).") for line in gallery)
     measured = found["docs/theory/attention_maps.md"]
     assert "![Maps](../../results/theory/attention_maps/maps.png)" in measured
     assert "With the parameters of `mine`; size d8." in measured

@@ -112,7 +112,7 @@ def _add_tool_options(tool: argparse.ArgumentParser, name: str) -> None:
     if name == "theory":
         tool.add_argument("name", nargs="?", help="of a question in studies/; all are listed where not given")
         tool.add_argument("--quick", action="store_true", help="fewer tokens and seeds, the study's own rate")
-        tool.add_argument("--cores", type=int, default=2, help="variants at once; default: 2")
+        tool.add_argument("--cores", type=int, default=2, help="variants or parts at once; default: 2")
     if name == "compare":
         tool.add_argument("--against", default="HEAD", help="git revision that holds the published results")
 

@@ -21,6 +21,7 @@ import yaml
 
 from scalinglab import files
 from scalinglab.errors import UserError
+from scalinglab.schema import NAME
 
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 STUDIES = Path("studies")  # beside its dvc.yaml, one YAML file a question
@@ -132,7 +133,7 @@ def fill(text: str, context: dict[str, Any]) -> str:
 def _family(folder: Path, name: str, spec: dict[str, Any], params: dict[str, Any]) -> Family:
     if "foreach" in spec:
         # Over a mapping: its keys name the stages.
-        contexts = {key: {"key": key, "item": value} for key, value in _referred(spec["foreach"], params).items()}
+        contexts = {key: {"key": key, "item": value} for key, value in _named(spec["foreach"], params).items()}
         spec = spec["do"]
     else:
         axes = {key: _referred(value, params) for key, value in spec.get("matrix", {}).items()}
@@ -145,6 +146,17 @@ def _family(folder: Path, name: str, spec: dict[str, Any], params: dict[str, Any
         _stage(folder, name, label, spec, {**params, **context}, context["item"]) for label, context in contexts.items()
     )
     return Family(name, tuple(_pattern(out, params) for out in _outs(spec)), stages)
+
+
+def _named(reference: str, params: dict[str, Any]) -> dict[str, Any]:
+    """The mapping that a `foreach` goes over. Raises UserError where its keys cannot name stages."""
+    where, found = reference.strip("${}"), _referred(reference, params)
+    if not isinstance(found, dict):
+        raise UserError(f"{where} = {found!r}: must be a mapping, each key with its settings")
+    for key in found:
+        if not re.fullmatch(NAME, str(key)):
+            raise UserError(f"{where}: {key!r}: names a job and a file; take small letters, digits, - and _")
+    return found
 
 
 def _referred(value: Any, params: dict[str, Any]) -> Any:

@@ -119,7 +119,9 @@ def _of_questions(params: Mapping[str, Any], names: Sequence[str]) -> Iterator[P
             work = _weight(settings.get("size", "d32")) * tokens_of(settings.get("tokens", "400k"))
             parts = [one for one in stages if one.theory == name and one.command == "part"]
             for one in parts:
-                yield Piece(f"part-{name}-{pipeline.options_of(one)['part']}", Path(one.outs[0]), work)
+                part = pipeline.options_of(one)["part"]
+                runs = _runs_of_part(settings, part)
+                yield Piece(f"part-{name}-{part}", Path(one.outs[0]), work * runs, runs)
             # Where there are parts, it trains nothing more.
             yield Piece(f"measure-{name}", theory_folder(name) / "measurement.json", 0 if parts else work)
 
@@ -131,6 +133,13 @@ def _share(note: Path) -> float:
     except (OSError, IndexError, ValueError):  # not started, or a line half written: not worth a word
         return 0.0
     return min(1.0, (last["tokens"] - last["first"]) / max(1, last["total"] - last["first"]))
+
+
+def _runs_of_part(settings: Mapping[str, Any], part: str) -> int:
+    """How many runs a part makes: sweeps, of each size where there are some, and seeds at a rate that they chose."""
+    rates = settings["rates"]
+    swept = rates[part] if isinstance(rates, dict) else rates
+    return (len(swept) + len(settings["seeds"])) * len(settings.get("sizes", [settings.get("size")]))
 
 
 def _weight(size: str) -> float:

@@ -15,7 +15,8 @@ STRICT = ConfigDict(extra="forbid")
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+NAME = r"[a-z0-9][a-z0-9_-]*"  # may stand in a stage's name, in its command and in paths of its files
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 
 SIZE = re.compile(r"d(?P<width>\d+)(s(?P<seed>\d+))?")
 BUDGET = re.compile(r"(?P<count>\d+)(?P<unit>[kMG]?)")

@@ -23,6 +23,9 @@ def _outputs_are_those_declared(tmp_path: Path) -> Iterator[None]:
     for record in tmp_path.glob("results/theory/*/measurement.json"):
         declared = {Path(next(iter(out))).name for out in stages[f"measure_{record.parent.name}"]["outs"]}
         assert {path.name for path in record.parent.iterdir() if path.is_file()} == declared
+        for path in record.parent.glob("parts/*"):
+            pattern = next(iter(stages[f"part_{record.parent.name}"]["do"]["outs"][0]))
+            assert path.relative_to(tmp_path).as_posix() == pattern.replace("${key}", path.stem)
 
 
 @pytest.fixture

@@ -9,8 +9,10 @@ import yaml
 
 from scalinglab.corpus.documents import read_documents, write_documents
 from scalinglab.errors import UserError
+from scalinglab.measurements import objectives  # noqa: F401 - a job's checkpoint is of the code that it has imported
 from scalinglab.paths import Paths, theory_folder
 from scalinglab.stages import measure, part
+from scalinglab.stages.objective_runs import Runs
 from tests.conftest import ROOT
 
 
@@ -39,7 +41,7 @@ def packages(params: dict[str, Any]) -> dict[str, Any]:
     return params
 
 
-def test_objectives_are_compared_by_their_suffixes(packages: dict[str, Any]) -> None:
+def test_objectives_are_compared_by_their_suffixes(packages: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     settings = packages["measured"]["objectives"]["settings"]
     settings |= {"rates": [1, 2], "seeds": [1, 2]}
     measured(packages, "objectives")
@@ -61,9 +63,14 @@ def test_objectives_are_compared_by_their_suffixes(packages: dict[str, Any]) -> 
     assert (bounds["floor"] <= bounds["Bayes"]).all()
     assert "| *Bayes optimum* | | " + " | ".join(f"{share:.1%}" for share in bounds["Bayes"]) + " |" in said
     before = (folder / "runs.csv").read_bytes()
-    settings["compare"] = "answers wrong"  # of the same runs
-    measured(packages, "objectives")
-    assert (folder / "runs.csv").read_bytes() == before
+    with monkeypatch.context() as patched:
+        patched.setattr(Runs, "_train_and_score", None)
+        settings["compare"] = "answers wrong"
+        measured(packages, "objectives")  # of the same runs
+        assert (folder / "runs.csv").read_bytes() == before
+        settings["variants"]["prefix"] = {"objective": "causal"}
+        with pytest.raises(TypeError, match="NoneType"):
+            part.run(packages, "objectives", "prefix")  # not of another variant's that had its name
     settings["compare"] = "loss"
     with pytest.raises(
         UserError, match="trained on different objectives, whose losses are means over different targets"

@@ -1,7 +1,6 @@
 """The question about unit scaling from its YAML file to its text, on random tokens."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -9,6 +8,7 @@ import yaml
 
 from scalinglab.config import Study
 from scalinglab.errors import UserError
+from scalinglab.paths import theory_folder
 from scalinglab.scaling_rules import transfer
 from scalinglab.stages import measure, part
 from scalinglab.theory.measurement import measurement_of
@@ -27,11 +27,11 @@ TINY = {
 }
 
 
-def test_from_rates_to_the_text(tiny_study: Study, tmp_path: Path) -> None:
+def test_from_rates_to_the_text(tiny_study: Study) -> None:
     asked = yaml.safe_load((ROOT / "studies/unit_scaling.yaml").read_text())["measured"]["unit_scaling"]
     asked["settings"] |= TINY | {"embedding_rate": 0.4}
     tiny_study = replace(tiny_study, training=replace(tiny_study.training, embedding_rate=0.0))
-    folder = tmp_path / "found"
+    folder = theory_folder("unit_scaling")
     question = measurement_of({"measured": {"unit_scaling": asked}}, "unit_scaling")
     for family in part.parts_of(question):
         part.write(tiny_study, question, family, folder, f"job-{family}")

@@ -2,9 +2,10 @@
 
 import pandas as pd
 
-from scalinglab.measurements.pretraining import Settings, combine, compared, figures, measure_part, parts, report
+from scalinglab.measurements.pretraining import combine, compared, figures, report
+from scalinglab.parts.architectures import Settings
 
-__all__ = ["Settings", "combine", "figures", "findings", "measure_part", "parts"]
+__all__ = ["Settings", "combine", "figures", "findings"]
 
 
 def findings(tables: dict[str, pd.DataFrame]) -> str:

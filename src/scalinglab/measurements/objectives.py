@@ -3,18 +3,10 @@
 import pandas as pd
 
 from scalinglab.measurements import wording
-from scalinglab.measurements.pretraining import (
-    Settings,
-    combine,
-    compared,
-    figures,
-    interval,
-    measure_part,
-    parts,
-    report,
-)
+from scalinglab.measurements.pretraining import combine, compared, figures, interval, report
+from scalinglab.parts.objectives import Settings
 
-__all__ = ["Settings", "combine", "figures", "findings", "measure_part", "parts"]
+__all__ = ["Settings", "combine", "figures", "findings"]
 
 
 def findings(tables: dict[str, pd.DataFrame]) -> str:

@@ -7,43 +7,24 @@ documents, and classes of windows of text after fine-tuning. Losses of different
 from collections.abc import Mapping
 from dataclasses import asdict
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from pydantic.dataclasses import dataclass
 
-from scalinglab import config
-from scalinglab.config import PositiveFloat, Study
+from scalinglab.config import Study
 from scalinglab.figures import forest
 from scalinglab.figures.style import SKILL_TITLES, new_figure, ordered_style
-from scalinglab.measurements import Tables, wording
+from scalinglab.measurements import wording
 from scalinglab.measurements.told_classes import TOLD, what_pretraining_does
-from scalinglab.objectives.scores import ANSWERS, CLASSES, check_comparable
-from scalinglab.stages.objective_runs import GIVEN, Plan, Runs
+from scalinglab.objectives.scores import check_comparable
+from scalinglab.parts import Tables
+from scalinglab.parts.objectives import Settings
+from scalinglab.stages.objective_runs import GIVEN, Runs
 from scalinglab.stages.paired import Row
 from scalinglab.theory.comparison import compare
 from scalinglab.theory.tables import by_seed, comparisons
 from scalinglab.wilson import wilson
 
 UNITS = {"suffix nats": "nats a token of the suffix", "loss": "nats a target"}  # others are shares
-
-
-@dataclass(frozen=True, config=config.STRICT)
-class Settings(Plan):
-    compare: str
-    margin: PositiveFloat
-
-
-def parts(settings: Settings) -> tuple[str, ...]:
-    """A part a variant."""
-    return tuple(settings.variants)
-
-
-def measure_part(settings: Settings, study: Study, part: str, job: str) -> Tables:
-    """Table `runs`, of one variant."""
-    runs = Runs(settings, study)
-    check_comparable(settings.compare, runs.objectives)
-    return {"runs": [_with_errors(row) for row in runs.of(part, job)]}
 
 
 def combine(settings: Settings, study: Study, found: Mapping[str, Tables]) -> Tables:
@@ -81,15 +62,6 @@ def combine(settings: Settings, study: Study, found: Mapping[str, Tables]) -> Ta
         "task": [task],
         "bounds": runs.bounds,
     }
-
-
-def _with_errors(row: Row) -> Row:
-    """A run and its shares of wrong answers, of which less is better."""
-    if row["role"] == "sweep":
-        return row
-    skills = [value for column, value in row.items() if column.startswith("skill ")]
-    answers = 1 - float(np.mean(skills)) if skills else float("nan")
-    return row | {ANSWERS: answers, CLASSES: 1 - row["accuracy"]}
 
 
 def compared(runs: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from scalinglab import config
-from scalinglab.config import PositiveFloat, PositiveInt, Study, seed_of, tokens_of
+from scalinglab.config import Name, PositiveFloat, PositiveInt, Study, seed_of, tokens_of
 from scalinglab.errors import UserError
 from scalinglab.evaluation.answers import reference
 from scalinglab.files import read_json
@@ -71,7 +71,7 @@ class Plan:
     rows: PositiveInt
     documents: PositiveInt
     fine_tuning: FineTuning
-    variants: Annotated[dict[str, Variant], Field(min_length=2)]
+    variants: Annotated[dict[Name, Variant], Field(min_length=2)]
 
 
 class Runs:
@@ -80,9 +80,6 @@ class Runs:
     def __init__(self, plan: Plan, study: Study) -> None:
         self._plan, self._study = plan, study
         config.check_short_budget(f"tokens = {plan.tokens}", plan.tokens, study.training)
-        if plan.reference not in plan.variants:
-            known = ", ".join(plan.variants)
-            raise UserError(f"reference = {plan.reference!r}: no such variant; known: {known}")
         for name, one in plan.variants.items():
             self._refuse(name, one)
         folder, self._manifest = Paths(study.study).of("encode", ""), read_json(Paths(study.study).manifest)

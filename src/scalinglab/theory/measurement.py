@@ -40,7 +40,12 @@ def measurement_of(params: Mapping[str, Any], name: str) -> Measurement:
     known = params.get("measured", {})
     if name not in known:
         raise UserError(f"no measurement {name!r}; known: {', '.join(sorted(known)) or 'none (studies/*.yaml)'}")
-    return _checked(Measurement, {**known[name], "name": name}, f"studies/{name}.yaml")
+    where = f"studies/{name}.yaml"
+    asked = _checked(Measurement, {**known[name], "name": name}, where)
+    variants, reference = asked.settings.get("variants"), asked.settings.get("reference")
+    if isinstance(variants, dict) and reference not in variants:  # before the pipeline looks its variant up
+        raise UserError(f"{where}: reference = {reference!r}: no such variant; known: {', '.join(variants)}")
+    return asked
 
 
 def _checked(kind: type[Settings], values: dict[str, Any], where: str) -> Settings:
