@@ -97,7 +97,10 @@ class Runs:
         return {name: objective(one.objective) for name, one in self._plan.variants.items()}
 
     def of(self, name: str, job: str) -> list[Row]:
-        """A row each: first the sweep of rates, then all seeds at the best of them, each run made once by a job."""
+        """A row each: first the sweep of rates, then all seeds at the best of them.
+
+        A job that was killed takes up the runs that it had ended, and chooses the rates of fine-tuning again.
+        """
         plan, study, variant = self._plan, self._study, self._plan.variants[name]
         decided_by = [plan.size, plan.tokens, plan.rows, plan.documents, asdict(plan.fine_tuning)]
         both = asdict(variant), asdict(self._reference)
