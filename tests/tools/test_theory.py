@@ -32,9 +32,7 @@ def test_what_cannot_be_asked_says_what_can(tmp_path: Path, monkeypatch: pytest.
         ask("norms", cores=0)
     with pytest.raises(UserError, match="snakemake --cores 2 .*results/smoke/encode/train.npy .*results/smoke/rates/"):
         ask("norms")
-    with pytest.raises(
-        UserError, match="results/smoke/encode/validation.npy$"
-    ):  # its own parts are not among what it lacks
+    with pytest.raises(UserError, match="results/smoke/encode/validation.npy$"):  # and not its own parts
         ask("unit_scaling")
 
 
