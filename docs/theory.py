@@ -153,5 +153,13 @@ def measured_page(folder: Path) -> str:
     asked = json.loads((folder / "measurement.json").read_text(encoding="utf-8"))
     text = (folder / "findings.md").read_text(encoding="utf-8")
     text = re.sub(r"(!\[[^\]]*\]\()", rf"\1../../results/theory/{asked['name']}/", text)
-    settings = ", ".join(f"{key} {value}" for key, value in asked["settings"].items())
+    settings = _in_words(asked["settings"])
     return f"{HEAD}\n\n# {asked['question']}\n\n{text}\nWith the parameters of `{asked['study']}`; {settings}.\n"
+
+
+def _in_words(settings: dict) -> str:
+    """Keys and values, without the braces and quotes of a mapping within."""
+    return ", ".join(
+        f"{key} ({_in_words(value)})" if isinstance(value, dict) else f"{key} {value}"
+        for key, value in settings.items()
+    )

@@ -24,6 +24,13 @@ from scalinglab.theory.comparison import compare
 from scalinglab.theory.tables import by_seed, comparisons
 from scalinglab.wilson import wilson
 
+# What is fine-tuned at the factor in a column.
+TUNED = {
+    "tuning factor": "all weights",
+    "tuning factor untrained": "all weights, untrained",
+    "tuning factor frozen": "head alone",
+    "tuning factor frozen untrained": "head alone, untrained",
+}
 UNITS = {"suffix nats": "nats a token of the suffix", "loss": "nats a target"}  # others are shares
 
 
@@ -171,9 +178,8 @@ def _edges(runs: pd.DataFrame, task: pd.Series) -> str:
     """A paragraph on rates of fine-tuning that lie at an edge of those tried; empty where none does."""
     means = runs.groupby("variant", sort=False).mean(numeric_only=True)
     found = [
-        f"{name} ({column.removeprefix('tuning factor').strip() or 'pretrained'})"
-        for column in runs
-        if column.startswith("tuning factor")
+        f"{name} ({TUNED[column]})"
+        for column in TUNED
         for name, factor in means[column].items()
         if wording.at_edge(factor, task["slowest"], task["fastest"])
     ]
