@@ -40,8 +40,10 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "30 % skills": {"mixture": {"skill_share": 0.3}},
     "text only": {"mixture": {"skill_share": 0.0}},
     "a quarter of the rate": {},
+    "u-muP": {"model": {"parametrisation": "u-mup"}, "training": {"embedding_rate": 0.0}},
 }
 RATE = {"a quarter of the rate": 0.25}  # all rates times this; 1 where nothing stands
+PEAK = {"u-muP": 2.0}  # instead of that of the study's law; tuned at one width (docs/theory/unit_scaling.md)
 
 
 def variant_of(study: Study, name: str) -> Study:
@@ -64,7 +66,10 @@ def measure(base: Study, name: str, seed: int, size: str, budgets: list[str], fo
     """Train one variant from one seed; a row for each budget."""
     os.chdir(folder)
     study = variant_of(base, name)
-    peak, offset = read_rate_law(study).peak(size), read_json(Paths(study.study).manifest)["skill_offset"]
+    peak, offset = (
+        PEAK.get(name, read_rate_law(study).peak(size)),
+        read_json(Paths(study.study).manifest)["skill_offset"],
+    )
     factor, training = RATE.get(name, 1.0), study.training
     one = ShortRun(study, f"{size}s{seed}", f"{name} s{seed}")
     rows = []
@@ -115,11 +120,15 @@ def main() -> None:
     parser.add_argument("--budgets", nargs="*", default=["400k", "800k", "1600k"])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument(
+        "--only", choices=VARIANTS, nargs="*", help="measure these alone, and keep the rows of the others"
+    )
     arguments = parser.parse_args()
+    names, target = arguments.only or list(VARIANTS), Path(__file__).parent / "results/ablation.json"
     base = config.load(ROOT / f"presets/{arguments.preset}.yaml")
-    jobs = [(name, seed) for seed in range(arguments.seeds) for name in VARIANTS]
+    jobs = [(name, seed) for seed in range(arguments.seeds) for name in names]
     with tempfile.TemporaryDirectory() as scratch, ProcessPoolExecutor(arguments.workers) as pool:
-        folders = {name: Path(scratch) / name.replace(" ", "-").replace("%", "percent") for name in VARIANTS}
+        folders = {name: Path(scratch) / name.replace(" ", "-").replace("%", "percent") for name in names}
         list(pool.map(prepare, [base] * len(folders), folders, folders.values()))
         done = pool.map(
             measure,
@@ -131,10 +140,13 @@ def main() -> None:
             [folders[name] for name, _ in jobs],
         )
         table = pd.DataFrame([row for rows in done for row in rows])
+    if arguments.only:
+        before = pd.DataFrame(json.loads(target.read_text())["table"])
+        table = pd.concat([before[~before["variant"].isin(names)], table])
+        table = table.sort_values("variant", key=lambda column: column.map(list(VARIANTS).index), kind="stable")
     skills = list(base.mixture.skill_names)
     means = table.groupby(["variant", "budget"], sort=False)[[*skills, "text loss"]].mean().round(3)
     print(means.to_string())
-    target = Path(__file__).parent / "results/ablation.json"
     record = {"size": arguments.size, "seeds": arguments.seeds, "table": table.round(4).to_dict("records")}
     target.write_text(json.dumps(record, indent=1).replace("NaN", "null") + "\n")
     draw(table, skills, target.with_suffix(".png"))

@@ -11,6 +11,7 @@ from scalinglab.figures.style import new_figure
 from scalinglab.theory.comparison import Comparison
 from scalinglab.theory.protocol import Protocol
 
+WIDEST = 75  # letters of a label below the axis, before it takes two lines
 COLOURS = {
     "better": "#1b7837",
     "worse": "#b2182b",
@@ -34,7 +35,8 @@ def draw(
     """
     figure, (axis,) = new_figure(1, width=6.8, height=1.3 + 0.34 * len(found))
     rows(axis, found, margin, paired(losses, reference))
-    axis.set_xlabel(f"difference from {reference} ({unit}); less is better")
+    label = f"difference from {reference} ({unit}); less is better"
+    axis.set_xlabel(label if len(label) < WIDEST else label.replace(" (", "\n(", 1))
     axis.set_title(
         f"{title}{', ' if title else ''}{found[0].seeds} paired seeds; 95 % intervals; shaded: within the margin of "
         f"{margin:g}",

@@ -157,7 +157,8 @@ def findings(tables: dict[str, pd.DataFrame]) -> str:
     coordinates, optima = tables["coordinates"], tables["optima"]
     last, widths = int(coordinates["step"].max()), sorted(coordinates["width"].unique())
     fast = tables["rules"]["embedding rate"].max()
-    return f"""**In short.** {_decision(tables)}
+    return f"""**In short.** {_decision(tables)} On the default study's mixture of text and skills
+`benchmarks/ablation.py` has u-muP beside the law (in the README).
 
 **The rules.** In the *standard* form, weights begin with variance 1 / (3 width), and one rate moves all:
 it must fall with width, by a *law* (a power of width that is fitted to short sweeps), or is *one rate* for
