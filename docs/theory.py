@@ -97,13 +97,13 @@ def _times(root: Path) -> list[str]:
     table, cores = pd.DataFrame(measured["table"]).T, measured["cores"]
     # Jobs of a question share the cores, but none of them is shorter than its longest job.
     whole = table[["whole CPU s"]].div(cores).join(table["longest job CPU s"]).max(axis=1).dropna() / 60
-    quick = table["quick CPU s"].dropna()
-    long = ", ".join(f"{name} ({minutes:.0f})" for name, minutes in whole[whole > 20].items()) or "none"
+    quick = table["quick wall s"].dropna()
+    long = ", ".join(f"{name} ({minutes:.0f})" for name, minutes in whole[whole.round() > 20].items()) or "none"
     return [
         "**Times**, by CPU seconds that were counted on a shared machine (benchmarks/theory_time.py): on "
         f"{cores} cores the whole of a question takes {whole.min():.0f} to {whole.max():.0f} minutes, in the median "
-        f"{whole.median():.0f}; longer than 20: {long}. Of {len(quick)} quick forms each took {quick.min():.0f} to "
-        f"{quick.max():.0f} CPU seconds.",
+        f"{whole.median():.0f}; longer than 20: {long}. Quick forms took {quick.min():.0f} to {quick.max():.0f} s there "
+        f"({len(quick)} were timed, by the clock).",
         "",
     ]
 
