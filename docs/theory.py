@@ -102,8 +102,8 @@ def _times(root: Path) -> list[str]:
     return [
         "**Times**, by CPU seconds that were counted on a shared machine (benchmarks/theory_time.py): on "
         f"{cores} cores the whole of a question takes {whole.min():.0f} to {whole.max():.0f} minutes, in the median "
-        f"{whole.median():.0f}; longer than 20: {long}. Quick forms took {quick.min():.0f} to {quick.max():.0f} s there "
-        f"({len(quick)} were timed, by the clock).",
+        f"{whole.median():.0f}; longer than 20: {long}. Quick forms took {quick.min():.0f} to {quick.max():.0f} s, "
+        f"by the clock ({len(quick)} were timed).",
         "",
     ]
 
