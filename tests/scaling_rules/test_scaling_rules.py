@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from scalinglab.config import Study
-from scalinglab.measurements import unit_scaling_pages
+from scalinglab.measurements import unit_scaling
 from scalinglab.measurements.powers import power
 from scalinglab.model.decoder import Decoder, initialise
 from scalinglab.model.shape import shape_of
@@ -174,4 +174,4 @@ def test_a_faster_embedding_keeps_the_law_and_another_rule_does_not() -> None:
         rules = runs_of({}, {rule: 0.1}, basin).assign(**{"embedding rate": 0.4})
         verdicts = pd.DataFrame(map(asdict, transfer.judge(rules, margin=0.01)))
         tables = {"rules": rules, "verdicts": verdicts, "regrets": transfer.regrets(basin, rules)}
-        assert said in unit_scaling_pages._decision(tables)
+        assert said in unit_scaling._decision(tables)
