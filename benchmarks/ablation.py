@@ -66,10 +66,8 @@ def measure(base: Study, name: str, seed: int, size: str, budgets: list[str], fo
     """Train one variant from one seed; a row for each budget."""
     os.chdir(folder)
     study = variant_of(base, name)
-    peak, offset = (
-        PEAK.get(name, read_rate_law(study).peak(size)),
-        read_json(Paths(study.study).manifest)["skill_offset"],
-    )
+    peak = PEAK.get(name, read_rate_law(study).peak(size))
+    offset = read_json(Paths(study.study).manifest)["skill_offset"]
     factor, training = RATE.get(name, 1.0), study.training
     one = ShortRun(study, f"{size}s{seed}", f"{name} s{seed}")
     rows = []
@@ -125,6 +123,9 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     names, target = arguments.only or list(VARIANTS), Path(__file__).parent / "results/ablation.json"
+    kept = json.loads(target.read_text()) if arguments.only else None
+    if kept and (kept["size"], kept["seeds"]) != (arguments.size, arguments.seeds):
+        parser.error(f"--only: the rows that stay are of {kept['size']} and {kept['seeds']} seeds; ask for these")
     base = config.load(ROOT / f"presets/{arguments.preset}.yaml")
     jobs = [(name, seed) for seed in range(arguments.seeds) for name in names]
     with tempfile.TemporaryDirectory() as scratch, ProcessPoolExecutor(arguments.workers) as pool:
@@ -140,8 +141,8 @@ def main() -> None:
             [folders[name] for name, _ in jobs],
         )
         table = pd.DataFrame([row for rows in done for row in rows])
-    if arguments.only:
-        before = pd.DataFrame(json.loads(target.read_text())["table"])
+    if kept:
+        before = pd.DataFrame(kept["table"])
         table = pd.concat([before[~before["variant"].isin(names)], table])
         table = table.sort_values("variant", key=lambda column: column.map(list(VARIANTS).index), kind="stable")
     skills = list(base.mixture.skill_names)

@@ -38,7 +38,8 @@ def quick(name: str, cores: int) -> dict[str, float]:
 def whole(name: str, study: str) -> dict[str, float]:
     """CPU seconds and longest job of the whole form, by the last run that Snakemake recorded; empty without one."""
     logs = Path("logs") / study
-    paths = [path for kind in ("variant", "part", "measure") for path in logs.glob(f"{kind}_{name}*.tsv")]
+    patterns = (f"variant_{name}-*.tsv", f"part_{name}-*.tsv", f"measure_{name}.tsv")
+    paths = [path for pattern in patterns for path in logs.glob(pattern)]
     rows = [pd.read_csv(path, sep="\t").iloc[0] for path in paths if path.stat().st_size]
     if not rows:
         return {}

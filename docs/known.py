@@ -9,6 +9,7 @@ import pandas as pd
 
 from scalinglab.measurements import wording
 from scalinglab.theory.comparison import compare
+from scalinglab.theory.tables import of_seeds
 
 # Of a study, pairs: the first is better than the second; or with "~", the two cannot be told apart.
 KNOWN = {
@@ -64,7 +65,7 @@ def _rows(root: Path, name: str) -> list[str]:
     if name not in KNOWN or not (folder / "protocol.json").exists():
         return []
     protocol = json.loads((folder / "protocol.json").read_text(encoding="utf-8"))
-    here = {variant: _losses(folder / f"runs/{variant}.csv") for variant in protocol["variants"]}
+    here = {variant: of_seeds(pd.read_csv(folder / f"runs/{variant}.csv")) for variant in protocol["variants"]}
     path = root / GPU
     there = json.loads(path.read_text(encoding="utf-8")).get(name, {}) if path.exists() else {}
     return [
@@ -73,11 +74,6 @@ def _rows(root: Path, name: str) -> list[str]:
         f"{_found(there.get('losses', {}), first, sign, second, protocol['margin'])} |"
         for first, sign, second in KNOWN[name]
     ]
-
-
-def _losses(path: Path) -> list[float]:
-    runs = pd.read_csv(path)
-    return list(runs[runs["role"] == "run"].sort_values("seed")["loss"])
 
 
 def _found(losses: Mapping[str, Sequence[float | None]], first: str, sign: str, second: str, margin: float) -> str:

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from scalinglab.figures.style import SKILL_TITLES, Tables, first_seed, new_figure, no_skills, part_labels
+from scalinglab.figures.style import SKILL_TITLES, Tables, first_seed, fit_labels, new_figure, no_skills
 
 
 def draw(tables: Tables) -> Figure:
@@ -26,7 +26,7 @@ def draw(tables: Tables) -> Figure:
             axis.contour(grid.to_numpy(float), levels=[0.5], colors="white", linewidths=1.6)
             axis.contour(grid.to_numpy(float), levels=[0.5], colors="black", linewidths=0.8)
         axis.set_xticks(range(grid.shape[1]), [budgets[tokens] for tokens in grid.columns])
-        part_labels(axis, grid.shape[1])
+        fit_labels(axis, grid.shape[1])
         axis.set_yticks(range(grid.shape[0]), [str(w) for w in grid.index])
         axis.set_xlabel("training tokens")
         axis.set_title(SKILL_TITLES.get(skill, skill))

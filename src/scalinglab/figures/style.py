@@ -144,11 +144,11 @@ def tokens_axis(axis: Axes, cells: pd.DataFrame) -> None:
     axis.set_xscale("log")
     axis.set_xlabel("training tokens")
     axis.set_xticks(budgets["tokens"].tolist(), budgets["budget"].tolist())
-    part_labels(axis, len(budgets))
+    fit_labels(axis, len(budgets))
     axis.minorticks_off()
 
 
-def part_labels(axis: Axes, ticks: int) -> None:
+def fit_labels(axis: Axes, ticks: int) -> None:
     """Keep the labels of many ticks from running into each other."""
     axis.tick_params(axis="x", labelsize=7 if ticks > 5 else 9, rotation=30 if ticks > 6 else 0)
 

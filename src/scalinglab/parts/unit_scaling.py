@@ -164,9 +164,8 @@ def _check(runs: Runs, parametrisation: str, size: str) -> list[Row]:
 
 def _nearest(best: pd.DataFrame, looked_at: str) -> float:
     """The best rate of the size whose width is nearest."""
-    widths = best.set_index("size")["width"]
-    nearest = min(widths.index, key=lambda size: abs(np.log(widths[size] / width_of(looked_at))))
-    return float(best.set_index("size").loc[nearest, "rate"])
+    away = np.log(best["width"] / width_of(looked_at)).abs()
+    return float(best["rate"].iloc[away.argmin()])
 
 
 def _look(runs: Runs, settings: Settings, peak: float, parametrisation: str) -> Tables:

@@ -20,10 +20,14 @@ def mean(runs: pd.DataFrame, column: str) -> float:
     return float(runs[column].mean())
 
 
+def of_seeds(runs: pd.DataFrame, column: str = "loss") -> list[float]:
+    """A column of a variant's runs that are compared, in the order of their seeds."""
+    return runs[runs["role"] == "run"].sort_values("seed")[column].tolist()
+
+
 def by_seed(runs: pd.DataFrame, by: str, column: str = "loss") -> dict[str, list[float]]:
-    """A column of the runs that are compared, by variant (named in the column `by`), in the order of their seeds."""
-    compared = runs[runs["role"] == "run"].sort_values("seed", kind="stable")
-    return {str(name): compared[compared[by] == name][column].tolist() for name in runs[by].unique()}
+    """The same of all variants, whose names stand in the column `by`."""
+    return {str(name): of_seeds(line, column) for name, line in runs.groupby(by, sort=False)}
 
 
 def comparisons(verdicts: pd.DataFrame) -> list[Comparison]:
